@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from profiles import examples
-from strategies import Recorded, check_books, check_result
+from strategies import Jittery, Recorded, check_books, check_result, digit_odds
 
 from speculative import Chain, Pair, Problem, Question, Result, Wrapper
 from speculative.chain.drafts import TreeNode
@@ -108,30 +108,13 @@ def test_on_the_bundled_pair_a_watched_chain_is_the_same(case: str) -> None:
     assert text_of(watched) == text_of(bare)
 
 
-class Jittery(ScriptedEngine):
-    """Takes a random number of turns for everything."""
-
-    chance = random.Random(0)
-
-    async def _pace(self, tokens: int, stats: Any) -> None:
-        for _ in range(self.chance.choice((0, 0, 1, 7, 30))):
-            await asyncio.sleep(0)
-        await super()._pace(tokens, stats)
-
-
-def likely(seen: str) -> dict[str, float]:
-    """Log-probabilities of the digits that depend on what is seen."""
-    return {digit: -float(crc32(f"{digit}{seen[-40:]}".encode()) % 90) / 10 for digit in "0123456789"}
-
-
 @settings(max_examples=examples(30))
 @given(st.sampled_from(["step_check", "lookahead"]), st.integers(0, 1 << 30), st.integers(0, 1 << 30), st.integers(30, 300))
 def test_pipelined_tokens_do_not_depend_on_the_engines_speeds(name: str, seed: int, speed: int, tokens: int) -> None:
     problem = Problem.of("6*7?", max_tokens=tokens, seed=seed)
     method = build(str(METHODS / f"{name}.py"), {"floor": 4} if name == "step_check" else {"depth": 3})
-    steady = asyncio.run(run(problem, method, typing_pair(top=likely)))
-    Jittery.chance = random.Random(speed)
-    pair = typing_pair(Jittery, top=likely)
+    steady = asyncio.run(run(problem, method, typing_pair(top=digit_odds)))
+    pair = typing_pair(Jittery, top=digit_odds, chance=random.Random(speed))
     result = asyncio.run(run(problem, method, pair))
     assert text_of(result) == text_of(steady)
     check_result(result, problem, pair)

@@ -21,13 +21,13 @@ from speculative.errors import ChainStateError, EngineError
 Tasks = list[asyncio.Task[Any]]
 
 Forgotten = list[ChainStateError]
-"""The mistakes that were found and not told yet."""
+"""The mistakes that were found and not raised yet."""
 
 WATCHED: ContextVar[Forgotten | None] = ContextVar("watched", default=None)
-"""Where the mistakes of the method at work are told."""
+"""The place of the mistakes of the method at work."""
 
 STARTED: WeakKeyDictionary[asyncio.Future[Any], Forgotten | None] = WeakKeyDictionary()
-"""All tasks that authors started and that are not freed, and where their mistakes are told."""
+"""All tasks that authors started and that are not freed, and the places of their mistakes."""
 
 _STARTED: ContextVar[Tasks | None] = ContextVar("started", default=None)
 

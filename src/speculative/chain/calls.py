@@ -167,13 +167,14 @@ class EngineCall:
     asked for again with more tokens, up to `limit`.
 
     `decoder` makes the text of the ids; it is the engine's tokenizer if None. `ends`, one rule for each prefix, find the token boundary at
-    which a completion ends before the engine ends it. What a server wrote by then beyond that end depends on clocks, so it is counted as
-    discarded, but not against `max_produced`: the text must not depend on clocks. An engine in this process writes nothing beyond.
+    which a completion ends before the engine ends it. The tokens that a server wrote beyond that end depend on clocks. So they are
+    counted as discarded, but not against `max_produced`: the text must not depend on clocks. An engine in this process writes nothing
+    beyond.
 
     `emit` passes text on as soon as it is certain: nothing of it is taken back. `on_tokens` gets all ids of the completion so far, and
-    `taken` waits until they are used, within a tower. `make_proposal`: `partial` becomes what it makes of the text that was written
-    when the call was cut off. `display_top`: the number of likely tokens at each place that are asked for a reader, None without a
-    reader. A completion gets the means of these numbers, and nothing else of it changes.
+    `taken` waits until the outer chain of a tower has used them. `make_proposal`: `partial` becomes what it makes of the text that was
+    written when the call was cut off. `display_top`: the number of likely tokens at each place that are asked for a reader, None without
+    a reader. A completion gets the means of these numbers, and nothing else of it changes.
     """
 
     def __init__(
@@ -508,7 +509,7 @@ def _inner_work(stats: CallStats) -> InnerWork | None:
 def _beyond(stats: CallStats, tokens: int) -> int:
     """Returns the tokens of a stream that its reader ended behind the first ones.
 
-    Those that a tower threw away before are its method's. Only what its last `write` had written is beyond.
+    Tokens that a tower discarded before belong to its method. Only the tokens of its last `write` are beyond.
     """
     if stats.inner:
         return sum(_cut_off(chain) for chain in stats.chains)

@@ -138,7 +138,7 @@ class Chain:
     def produced(self) -> int:
         """Tokens of all models that count against `max_produced`.
 
-        Those of children and waste do; background prefills and what a server wrote beyond an end of `until` do not.
+        Tokens of children and discarded tokens do. Background prefills and tokens beyond an end of `until` do not.
         """
         return self.parts.budget.produced
 
@@ -163,7 +163,7 @@ class Chain:
     # ---- text that models write -------------------------------------------------------------------------------------
 
     @verb
-    def write(  # not `async`: so is what it returns, and each frame makes a token's way longer
+    def write(  # not `async`, which would put one more frame between each token and its reader: it returns a coroutine
         self,
         role: Role,
         *,
@@ -498,7 +498,7 @@ class Chain:
             share: The child may produce a 1/`share` part of what is left of `max_produced`: so children that work at the same time do
                 not depend on each other's speed.
             instruction: Text that is added to the problem for this child alone, such as a strategy.
-            logprobs: Whether its texts come with the log-probabilities of their tokens, which each engine that writes must have.
+            logprobs: Its texts come with the log-probabilities of their tokens, which each engine that writes must have.
         """
         self.check_verb("child")
         check_type("child", str, "a text", needed=True, instruction=instruction)

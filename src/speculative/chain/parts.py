@@ -79,7 +79,7 @@ class ChainParts:
         self.steps.add(thought.rpartition(STEP)[2])
 
     def begun_stops(self, stops: Iterable[str], after: Draft | None = None, written: str = "") -> tuple[str, ...]:
-        """Returns what is lacking of stop strings that the text before a call has begun.
+        """Returns the rests of stop strings that the text before a call begins.
 
         A step may have begun before the verb, and so may a stop string of a raw text. Another stop string is looked for in the verb's text.
 
@@ -94,7 +94,7 @@ class ChainParts:
         return found + (self.begun_ends(after) if self.problem.raw else ())
 
     def begun_ends(self, after: Draft | None = None, cue: str = "") -> tuple[str, ...]:
-        """Returns what is lacking of the problem's stop strings that its text has begun.
+        """Returns the rests of the problem's stop strings that its text begins.
 
         It is the answer's text; a raw text has no answer apart.
         """

@@ -28,7 +28,7 @@ class SeenPrefixes(Struct, frozen=True, gc=False):
 class Sent(Struct, frozen=True, gc=False):
     """Holds a prefix as it was sent, and what followed it.
 
-    The prefix never changes, so it is not copied: with a long chain a copy is most of what a call costs.
+    The prefix never changes, so it is not copied: with a long chain, a copy would take most of the time of a call.
     """
 
     prefix: list[int]

@@ -57,7 +57,7 @@ class Requests:
         self.on_ids: OnIds | None = None
         """Gets the role and all tokens so far of each `write` that is under way."""
         self.taken: Taken | None = None
-        """Waits, within a tower, until they are used."""
+        """Waits, within a tower, until the outer chain has used the tokens."""
         self.logprobs = False
         """True if every text of the chain, but no reply, comes with the log-probabilities of its tokens."""
         self.displays = False

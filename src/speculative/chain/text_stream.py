@@ -96,7 +96,7 @@ def extended(first: Completion, rest: Completion) -> Completion:
 
 
 def begun_stops(before: str, stops: Iterable[str]) -> tuple[str, ...]:
-    """Returns what is lacking of stop strings that a text has begun at its end."""
+    """Returns the rests of stop strings that a text begins at its end."""
     return tuple(stop[size:] for stop in stops for size in range(1, len(stop)) if before.endswith(stop[:size]))
 
 
@@ -110,7 +110,7 @@ def end_rule(until: Until | None, begun: tuple[str, ...], before: str = "") -> E
 
     Args:
         until: The caller's predicate.
-        begun: What is lacking of stop strings that the text before the call has begun. The call may begin with it.
+        begun: The rests of stop strings that the text before the call begins. The call may begin with one of them.
         before: Text of the same verb before this call; `until` gets it too.
     """
     if not begun and until is None:

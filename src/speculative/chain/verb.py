@@ -21,7 +21,7 @@ P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
 
 READS = 10_000
-"""So often `thinking` and `finish` may be read while the event loop stands still, twice over."""
+"""The most times that `thinking` and `finish` may be read while the event loop stands still, twice over."""
 
 COMMITTING = frozenset(("write", "answer", "accept", "insert", "resume", "rewind", "become"))
 """Verbs that change the chain."""
@@ -121,7 +121,7 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
 class VerbCalls:
     """Keeps the calls of a chain's verbs, and the mistakes that were found in them.
 
-    A child tells its mistakes where its parent does: `forgotten` are those that were not told yet.
+    A child tells its mistakes where its parent does: `forgotten` are those that were not raised yet.
     """
 
     def __init__(self, parent: VerbCalls | None = None) -> None:
