@@ -53,7 +53,7 @@ def table(limits: list[Limit]) -> list[str]:
         figures = [cell for limit in limits for cell in (limit.solved(label), limit.difference(label))]
         lines.append(f"| `{label}`{_idle(row)} | {' | '.join([*figures, *_tokens(row)])} |")
     chains = {(row.problems, row.epochs) for limit in limits for row in limit.rows.values()}
-    told = ", ".join(f"{problems} problems with {epochs} seeds each" for problems, epochs in sorted(chains))
+    told = ", ".join(f"{problems} problems with {_count(epochs, 'seed')} each" for problems, epochs in sorted(chains))
     idle = " \\*: a model did nothing but answer in all chains." if any(row.idle_roles for row in ample.rows.values()) else ""
     return [*lines, "", f"{told}.{idle}"]
 
@@ -67,6 +67,10 @@ def _tokens(row: MethodSummary) -> list[str]:
 
 def _idle(row: MethodSummary) -> str:
     return " \\*" if row.idle_roles else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _percent(share: float) -> str:
