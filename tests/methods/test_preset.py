@@ -45,8 +45,8 @@ def test_a_given_parameter_goes_before_that_of_the_preset(preset: Any) -> None:
     ("text", "told"),
     [
         ("method = ", "must be TOML"),
-        ("[params]\nthreshold = 1", "method: field required"),
-        ('method = "likelihood_verify"\nparam = 1', "param: extra inputs"),
+        ("[params]\nthreshold = 1", "method is required; add it"),
+        ('method = "likelihood_verify"\nparam = 1', "param is not a known name; leave it out"),
         ('method = "likelihood_verif"', "did you mean 'likelihood_verify'"),
         ('method = "./mine.py:Mine"', "unknown method"),
         ('method = "likelihood_verify"\n[params]\nthreshold = 1.0', "threshold must be at most 0, got 1.0"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from speculative.errors import UsageError
+from speculative.errors import UsageError, describe_mistake
 from speculative.files import read_text
 
 MARK = "@"
@@ -92,5 +92,4 @@ def _toml(value: Any) -> str:
 
 
 def _describe(error: Any) -> str:
-    place, reason = ".".join(map(str, error["loc"])), str(error["msg"])
-    return f"{place}: {reason[:1].lower()}{reason[1:]}"
+    return describe_mistake(".".join(map(str, error["loc"])) or "the file", [error])

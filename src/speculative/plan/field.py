@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from speculative.errors import MissingExtraError, UsageError
+from speculative.errors import MissingExtraError, UsageError, describe_mistake
 from speculative.files import read_text
 from speculative.plan.forecast import Scenario, forecast, needed_roles
 from speculative.plan.layout import find_layout
@@ -157,7 +157,7 @@ def read_field(path: Path) -> FieldFile:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise UsageError(f"the field {path}: {place}: {first['msg'][:1].lower()}{first['msg'][1:]}; see examples/field.yaml") from None
+        raise UsageError(f"the field {path}: {describe_mistake(place, [first])} (see examples/field.yaml)") from None
     find_layout(field.layout)
     for key, known in (("tokens", field.tokens), ("chains", field.chains)):
         if missing := [limit for limit in field.limits if known.get(limit, 0) < 1]:

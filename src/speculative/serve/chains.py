@@ -51,8 +51,16 @@ class RunningChains:
                 tokens[problem.messages] = await tokenize_off_loop(size, partial(tokenize_prompts, self._pair.values(), problem))
         self.raise_failure()
         for problem, feed, trace in zip(prepared, self.feeds, self._traces, strict=True):
-            known, most, live = tokens[problem.messages], self._request.max_drafts, self._request.live
-            work = run(problem, method, self._pair, feed, trace=trace, prompts=known, max_drafts=most, displays=live)
+            work = run(
+                problem,
+                method,
+                self._pair,
+                feed,
+                trace=trace,
+                prompts=tokens[problem.messages],
+                max_drafts=self._request.max_drafts,
+                displays=self._request.live,
+            )
             self._tasks.append(asyncio.create_task(work))
             if wake := self._wake:
                 self._tasks[-1].add_done_callback(lambda _, wake=wake: wake())

@@ -52,7 +52,7 @@ def _refusal(request: HTTPConnection, credentials: HTTPAuthorizationCredentials 
 
 
 class RequireAllowedHost:
-    """Checks the `Host` header with the framework's own rules, and says which name is refused."""
+    """Checks the `Host` header with the framework, and names a refused host."""
 
     def __init__(self, app: ASGIApp, names: list[str]) -> None:
         self._app, self._names = app, names
