@@ -145,6 +145,21 @@ def test_watchers_change_no_finish_where_a_limit_and_a_step_end_together(stops: 
             assert asyncio.run(written(True, **limit)) == asyncio.run(written(False, **limit)), (tokens, limit)
 
 
+@pytest.mark.parametrize("script", ["A.\n\n" * 6 + "B.</think>x", "A.\n\nB.\n\n" * 5 + "C.\n\n</think>x", "A.\n\n" * 40, "\n\n" * 40])
+def test_watchers_change_nothing_about_loops(script: str) -> None:
+    async def written(watched: bool, **limits: Any) -> tuple[Any, ...]:
+        chain = chain_of(script, script, **limits)
+        if watched:
+            chain.at_step(_look)
+        draft = await chain.write("small", max_tokens=None if limits else tokens)
+        rest = await chain.write("small", stop="B.")
+        return draft.text, draft.finish, rest.text, chain.text, chain.finish
+
+    for tokens in range(1, 50, 3):
+        for limit in ({}, {"max_tokens": tokens}, {"max_thinking": tokens}, {"max_produced": tokens}):
+            assert asyncio.run(written(True, **limit)) == asyncio.run(written(False, **limit)), (tokens, limit)
+
+
 async def _look(chain: Chain) -> None: ...
 
 

@@ -13,7 +13,7 @@ from speculative.engines.base import Scores, Top, entropy_of
 from speculative.errors import ChainStateError
 from speculative.trace.events import Phase, Proposal
 
-Limit = Literal["length", "context", "loop"]
+Limit = Literal["length", "context"]
 """The reasons why a text ends that could go on."""
 
 CHILD = "child"

@@ -39,15 +39,20 @@ class PausedWrite:
         pauses = self._watch is not None and STEP not in stops
         if pauses:
             options = structs.replace(options, stop=(*stops, STEP))
-        drafts, found, sizes, text = self._parts.drafts, list[Draft](), list[int](), ""
+        drafts, found, sizes, text, done = self._parts.drafts, list[Draft](), list[int](), "", 0
+
+        def is_pause(part: Draft) -> bool:
+            return pauses and part.finish == "stop" and not completes(text, part.text, stops) and not self._writer.ends_raw_text(part)
+
         node = drafts.end.new_child(f"write {role}")
         while True:
             with self._exclusive("write"):
                 place, number = node.moved() if found else node, drafts.new_numbers(1)
-                part, steps = await self._parts.failover.run(role, partial(self._writer.write, place, number, options, tuple(found)))
+                write = partial(self._writer.write, place, number, options, tuple(found), done, is_pause)
+                part, steps = await self._parts.failover.run(role, write)
             found.append(part)
             sizes.append(len(self._parts.ledger.pieces))
-            paused = pauses and part.finish == "stop" and not completes(text, part.text, stops) and not self._writer.ends_raw_text(part)
+            paused, done = is_pause(part), done + steps
             if self._watch:
                 await self._watch(steps)
             if len(self._rewinds) > first_rewind:
@@ -74,4 +79,4 @@ class PausedWrite:
             ending.end(room.reason)
         if room.tokens < 1 or left == 0:
             return "length" if room.tokens > 0 else room.reason
-        return "loop" if ending.finish == "loop" else None
+        return None

@@ -6,7 +6,7 @@ It does the work of `write` and `answer`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec import structs
@@ -32,10 +32,19 @@ class Writer:
         self._parts, self._requests, self._contexts = parts, parts.requests, parts.contexts
         self._final, self._answer_final = final, answer_final
 
-    async def write(self, node: TreeNode, number: int, options: WriteOptions, before: Sequence[Draft], role: str) -> tuple[Draft, int]:
+    async def write(
+        self,
+        node: TreeNode,
+        number: int,
+        options: WriteOptions,
+        before: Sequence[Draft],
+        steps_before: int,
+        is_pause: Callable[[Draft], bool],
+        role: str,
+    ) -> tuple[Draft, int]:
         """Writes one part, which goes on from the parts `before`.
 
-        Returns it and how many steps it completed.
+        Returns it and how many steps it completed. `is_pause` tells whether a part ends only because watchers look.
         """
         while True:
             prefix = self._contexts.prefix(role)
@@ -78,7 +87,8 @@ class Writer:
                 raise
         draft = Draft(role, self._requests.proposal(role, number, completion), None, self._parts.drafts.end, node)
         self._parts.record(Wrote(call=cost, seed=decoding.seed, proposal=draft.proposal))
-        steps = self.commit([draft])
+        goes_on = len(completion.ids) < limit and is_pause(draft)
+        steps = self.commit([draft], None if goes_on else steps_before)
         used_up = draft.finish == "length" and len(completion.ids) >= room.tokens
         if self._parts.ending.finish is None and (used_up or not (draft.tokens or before)):
             self._parts.ending.end(room.reason)
@@ -231,10 +241,11 @@ class Writer:
         self._parts.record(Accepted(drafts=(draft.id,)))
         return draft, self.commit([draft])
 
-    def commit(self, path: Sequence[Draft]) -> int:
+    def commit(self, path: Sequence[Draft], steps_before: int | None = 0) -> int:
         """Updates the chain's state after new text at its end.
 
-        Returns how many steps it completed.
+        Returns how many steps it completed. `steps_before` are those of the same verb before it. It is None where the verb goes on: loops
+        are looked for at its end, with watchers as without.
         """
         steps = 0
         for draft in path:
@@ -258,7 +269,8 @@ class Writer:
             self._parts.ending.has_answer = False
             self._parts.ending.end("stop", "a stop string of the text")
         self._parts.ending.check_progress(sum(draft.tokens for draft in path))
-        self._parts.ending.check_loop(self._parts.steps, steps)
+        if steps_before is not None:
+            self._parts.ending.check_loop(self._parts.steps, steps_before + steps)
         self._parts.ending.check_budget()
         return steps
 
