@@ -98,9 +98,10 @@ async def test_a_pair_opens_on_addresses_with_options(tmp_path, monkeypatch):
 
 
 def test_specs_that_are_none():
-    for wrong in ([], "ftp://x"):
-        with pytest.raises(UsageError, match="unknown engine"):
-            open_engine(wrong)
+    with pytest.raises(UsageError, match=r"the engine must be the spec of an engine or a list of addresses, got \[\]"):
+        open_engine([])
+    with pytest.raises(UsageError, match="unknown engine"):
+        open_engine("ftp://x")
 
 
 def test_the_doctor_reports_the_dead_and_the_living(capsys):
