@@ -176,7 +176,8 @@ def test_one_failure_ends_the_work_of_all_children() -> None:
         async with asyncio.TaskGroup() as group:
             good, bad = chain.child(), chain.child()
             group.create_task(good.write("big"))
-            await asyncio.sleep(0.01)
+            while not chain.engines["big"].produced:
+                await asyncio.sleep(0.001)
             await bad.insert("bad")
             group.create_task(bad.write("big"))
 
