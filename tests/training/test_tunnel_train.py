@@ -197,7 +197,7 @@ class TestTraining:
         monkeypatch.setattr(batches, "USES", 1)
         tokens = tokenizer.train(0, 100)
         shape = Shape(64, 3, 64, 1, 1, tokenizer.SIZE)
-        tiny = replace(PLANS["big"], shape=shape, blocks=2, tokens=1024, wide=1, ripe=10_000, makers=1)
+        tiny = replace(PLANS["big"], shape=shape, blocks=2, tokens=1024, wide=1, ripe=10_000, makers=1, end=None)
         whole = train.train(tiny, tokens, tmp_path / "whole", 0).state_dict()
 
         torch.compiler.reset()
