@@ -84,25 +84,6 @@ async def test_the_servers_are_known_for_what_they_are(llama_pair, local):
         assert found.reply == local[role].tokenizer.to_bytes(ours.ids).decode()
 
 
-async def test_a_chain_keeps_its_slot_beside_others_with_the_same_beginning(llama_pair):
-    """Without that, three chains that take turns find each other's texts: an idle slot whose text begins alike is taken."""
-    engine, cached = llama_pair["small"], {}
-    slots = engine._slots
-    assert slots is not None
-    for pinned in (False, True):
-        engine._slots, stats = slots if pinned else None, CallStats()
-        rules = engine.tokenizer.encode(f"Solve it step by step ({pinned}). " + "Be careful and check. " * 30)
-        texts = {f"{pinned} {i}": [*rules, *engine.tokenizer.encode(f"Case {i}: " + f"{i * 17} apples. " * 30)] for i in range(3)}
-        for turn in range(4):
-            for key, text in texts.items():
-                ((found,),) = await engine.complete([text], Decoding(8, temperature=0.5, seed=turn), key=key, stats=stats)
-                text += [*found.ids, *engine.tokenizer.encode(" And then? ")]
-        cached[pinned] = stats.cached_tokens / stats.prompt_tokens
-    engine._slots = slots
-    assert cached[True] > cached[False] + 0.05
-    assert cached[True] > 0.7
-
-
 async def test_greedy_ids_and_their_log_probabilities_are_those_of_the_bundled_engine(llama_pair, local):
     for role in ("big", "small"):
         stop_ids = tuple(local[role].tokenizer.special_token_id(end) for end in ("</think>", "<|im_end|>"))

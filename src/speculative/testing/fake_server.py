@@ -167,7 +167,6 @@ class FakeServer:
                 return pages | {"/model_info": info, "/server_info": {"version": "0.5"}}
             case "llama.cpp":
                 settings = {"default_generation_settings": {"n_ctx": self.engine.context}, "build_info": "b1", "model_path": self.source}
-                settings |= {"total_slots": 4}
                 return pages | {"/props": settings}
             case _:
                 return pages

@@ -62,7 +62,7 @@ class Server(Struct, frozen=True):
     """One model behind one address.
 
     `source`: the folder or the name that its tokenizer can be found under. `context`: in tokens. `assumed`: the server does
-    not say its context. `slots`: the number of sequences that llama.cpp works on at once, 0 if it does not say.
+    not say its context.
     """
 
     kind: Kind
@@ -72,7 +72,6 @@ class Server(Struct, frozen=True):
     context: int
     template: str | None = None
     assumed: bool = False
-    slots: int = 0
 
     def protocol(self, tokenizer: Tokenizer) -> ServerProtocol:
         """Returns the protocol of this kind of server."""
@@ -163,8 +162,7 @@ async def _of_kind(client: ServerClient, card: _Card, base: _Card) -> Server:
             # (its card tells the positions of all slots together, where it does)
             positions, build = _positions(_within(props, "default_generation_settings", "n_ctx")), str(props.get("build_info", ""))
             source = str(props.get("model_path") or card.id)
-            slots = _positions(props.get("total_slots")) or 0
-            return Server("llama.cpp", build, card.id, source, positions or context, props.get("chat_template"), slots=slots)
+            return Server("llama.cpp", build, card.id, source, positions or context, props.get("chat_template"))
         case _:
             return Server("other", "", card.id, source, context)
 

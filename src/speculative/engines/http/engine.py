@@ -20,7 +20,6 @@ from speculative.engines.http.discovery import Server, inspect
 from speculative.engines.http.load import ServerLoad, add_loads, read_load
 from speculative.engines.http.protocols.base import BadResponseError, ServerRequest
 from speculative.engines.http.response import CompletionBuilder, ResponseReader, StreamingReader
-from speculative.engines.http.slots import ChainSlots
 from speculative.engines.tokenizers import loader
 from speculative.errors import CONTEXT_FLAGS, ContextExceededError, EngineError, EngineRefusedError, EngineServerError, UsageError
 from speculative.prompts import load_dialect
@@ -49,7 +48,6 @@ class OpenAIEngine:
         self.tokenizer, self.dialect, self.context = tokenizer, dialect, server.context
         self._protocol = server.protocol(tokenizer)
         client.reuse_connection = self._protocol.reuse_connection
-        self._slots = ChainSlots(server.slots) if server.slots > 1 and len(client.replicas.urls) == 1 else None
         if server.assumed:
             client.hint = f"its context of {server.context} is assumed: set the true one with {CONTEXT_FLAGS}, or shorten the problem"
 
@@ -353,16 +351,8 @@ class OpenAIEngine:
         return reader
 
     def _call(self, body: dict[str, Any], key: str, reader: Any) -> AsyncGenerator[Any]:
-        """Makes a call that writes, on the chain's own slot if the server has slots."""
-        if self._slots is None:
-            return self.client.stream(self._protocol.path, body, key, reader)
-        return self._call_on_slot(self._slots, body, key, reader)
-
-    async def _call_on_slot(self, slots: ChainSlots, body: dict[str, Any], key: str, reader: Any) -> AsyncGenerator[Any]:
-        with slots.reserve(key) as number:
-            async with aclosing(self.client.stream(self._protocol.path, body | {"id_slot": number}, key, reader)) as deltas:
-                async for delta in deltas:
-                    yield delta
+        """Makes a call that writes."""
+        return self.client.stream(self._protocol.path, body, key, reader)
 
     def _count(self, request: ServerRequest, stats: CallStats) -> int:
         """Counts a call, and returns the number of tokens of its prompt."""
