@@ -101,6 +101,8 @@ describe("a wrapper", () => {
   it("has the service's errors at its own field", () => {
     const error = "n, ballots: a request may have at most 64 chains, got 1000; ask for fewer";
     expect([...refusals([{ error, param: "n" }], around({ ballots: "1000" }), LIST)]).toEqual([["0.with.0.ballots", error]]);
+    const whole = "with: a request may have at most 64 chains at once (--max-chains), got 1000; ask for fewer";
+    expect([...refusals([{ error: whole, param: "with" }], around({ ballots: "1000" }), LIST)]).toEqual([["0.with.0.ballots", whole]]);
     expect(refusals([{ error, param: "n" }], SETTINGS, LIST).size).toBe(0);
   });
 });

@@ -19,7 +19,10 @@ export function refusals(runs: Refused[], settings: Settings, list: Pick<MethodL
   runs.forEach(({ error, param }, place) => {
     if (!error) return;
     const own = OWN[param?.split(".").at(-1) ?? ""];
-    const at = own ?? placesOf(settings, place, list).find(({ name }) => param?.split(".").at(-1) === name || names(error, name))?.place;
+    const places = placesOf(settings, place, list);
+    const named = places.find(({ name }) => param?.split(".").at(-1) === name || names(error, name));
+    const wrapped = param === "with" ? places.find((each) => each.place.includes(".with.")) : undefined;
+    const at = own ?? (named ?? wrapped)?.place;
     if (at) found.set(at, error);
   });
   return found;
