@@ -166,7 +166,7 @@ async def test_a_chain_goes_on_when_its_server_does(servers, endless):
         await asyncio.sleep(1.5)
         assert not task.done()
     result = await task
-    assert whole.usage["small"].kept_tokens == 2000
+    assert whole.usage["small"].kept_tokens == 2000 - 6  # the text that opens a cut answer counts, and no model writes it
     assert (result.reasoning, result.text, result.finish_reason) == (whole.reasoning, whole.text, whole.finish_reason)
     await counted(servers, before, result.usage)
 
