@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from strategies import LIMITS, Recorded, Verbs, babble, check_books, scripted_pair
+from waiting import until
 
 import speculative
 from speculative import EngineError, Message, Pair, Problem, Result, Sampling, UsageError, asolve, solve
@@ -176,10 +177,7 @@ def test_one_failure_ends_the_work_of_all_children() -> None:
         async with asyncio.TaskGroup() as group:
             good, bad = chain.child(), chain.child()
             group.create_task(good.write("big"))
-            for _ in range(5000):
-                await asyncio.sleep(0.001)
-                if chain.engines["big"].produced:
-                    break
+            await until(lambda: chain.engines["big"].produced)
             await bad.insert("bad")
             group.create_task(bad.write("big"))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from strategies import chain_of, check_books, kinds, started
+from waiting import until
 
 from speculative import EngineError, Pair, Problem
 from speculative.chain.chain import Chain
@@ -113,11 +114,12 @@ async def under_way(chain: Chain, *drafting: Any) -> list[asyncio.Task[Any]]:
     engines = list(chain.engines.values())
     before = [engine.produced for engine in engines]
     tasks = [asyncio.create_task(each) for each in drafting]
-    for _ in range(5000):
-        await asyncio.sleep(0.001)
+
+    def write() -> bool:
         calls = sum(engine.running for engine in engines)
-        if calls >= len(tasks) and all(one.produced - old >= one.running for one, old in zip(engines, before, strict=True)):
-            break
+        return calls >= len(tasks) and all(one.produced - old >= one.running for one, old in zip(engines, before, strict=True))
+
+    await until(write)
     assert not any(task.done() for task in tasks)
     return tasks
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from strategies import Chunked, Recorded, Verbs, chain_of, check_books, check_result, kinds, scripted_pair
+from waiting import until
 
 from speculative import STEP, Chain, Pair, Problem, Question, Result
 from speculative.engines.base import MIN_LOGPROB
@@ -243,7 +244,7 @@ async def test_a_question_about_a_draft_ends_with_it(decide: str) -> None:
     chain = chain_of("abcdef", "y" * 400, delay=0.001)
     draft = await chain.draft("big", max_tokens=1)
     about, other = (asyncio.create_task(chain.ask("small", "?", after=after, max_tokens=60)) for after in (draft, None))
-    await asyncio.sleep(0.01)
+    await until(lambda: chain.engines["small"].running == 2)
     if decide == "accept":
         await chain.accept(draft, keep_descendants=True)
     elif decide == "reject":

@@ -5,6 +5,7 @@ import contextlib
 import socket
 
 import pytest
+from waiting import until
 
 import speculative
 from speculative.cli._flags import EngineFlags
@@ -55,12 +56,6 @@ async def rig(*faults, deadlines=None, script=TEXT, **settings):
             yield server, engine
         finally:
             await engine.aclose()
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 (a server's counters have no events)
-            await asyncio.sleep(0.005)
 
 
 async def write(engine, tokens=20, stats=None, **settings):

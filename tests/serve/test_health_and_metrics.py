@@ -14,6 +14,7 @@ import threading
 import httpx2
 import pytest
 from serving import ASK, TEXT, Served, pair, serving
+from waiting import until
 
 from speculative.errors import EngineUnreachableError, WeightsError
 from speculative.pair import Pair
@@ -131,12 +132,6 @@ async def opened(state, engines):
     async with state.open():
         await until(lambda: state.loaded)
         yield engines
-
-
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110  what is waited for has no event
-            await asyncio.sleep(0)
 
 
 class Away(ScriptedEngine):
