@@ -23,6 +23,12 @@ math = pytest.mark.skipif(importlib.util.find_spec("math_verify") is None, reaso
 data = pytest.mark.skipif(not DATA.is_dir(), reason="the benchmark problems are not here")
 
 
+def assert_nine(text: str, kind: Any) -> None:
+    """Fails unless 9 is the only right answer of a text."""
+    assert grade(text, "9", kind).correct, extract_answer(text)
+    assert not grade(text, "7", kind).correct
+
+
 def rows() -> Iterator[tuple[bool, str, str, str, str]]:
     """(right, kind, gold, answer, defect) of each row of grading_rows.txt."""
     kind = about = ""
@@ -365,8 +371,7 @@ def test_phrases_that_say_an_integer() -> None:
 def test_wrappings_of_an_answer(text: str, kind: Any) -> None:
     if kind == "math":
         pytest.importorskip("math_verify")
-    assert grade(text, "9", kind).correct, extract_answer(text)
-    assert not grade(text, "7", kind).correct
+    assert_nine(text, kind)
 
 
 @math
@@ -420,8 +425,7 @@ def test_wrappings_of_an_answer(text: str, kind: Any) -> None:
     ],
 )
 def test_a_remark_behind_an_answer_does_not_change_it(text: str, kind: Any) -> None:
-    assert grade(text, "9", kind).correct, extract_answer(text)
-    assert not grade(text, "7", kind).correct
+    assert_nine(text, kind)
 
 
 @math
