@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -129,6 +130,7 @@ def _path(mistake: ErrorDetails, place: str) -> list[str]:
     return [part for part in (place, f".{first}" if first else "") if part] + path
 
 
+@cache
 def _field_names(kind: type[BaseModel]) -> set[str]:
     """Collects the fields of a class and its subclasses, as clients name them."""
     own = {field.alias or name for name, field in kind.model_fields.items()}

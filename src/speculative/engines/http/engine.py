@@ -216,7 +216,7 @@ class OpenAIEngine:
         (request,) = self._requests([prefix], [room], decoding)
         self._count(request, stats)
         reader = StreamingReader(self.name, self._protocol, CompletionBuilder(decoding, room, self.tokenizer), stats, len(prefix))
-        return self._call(self._protocol.body(request, decoding, 1), key, reader)
+        return self.client.stream(self._protocol.path, self._protocol.body(request, decoding, 1), key, reader)
 
     async def score(
         self, prefixes: Sequence[Ids], continuations: Sequence[Ids], *, key: str, stats: CallStats, top: int = 0
@@ -345,14 +345,12 @@ class OpenAIEngine:
     ) -> ResponseReader:
         """Reads one call's answer to its end."""
         reader = ResponseReader(self.name, self._protocol, builders, stats, self._count(request, stats))
-        async with aclosing(self._call(self._protocol.body(request, decoding, STREAM_INTERVAL), key, reader)) as nothing:
+        async with aclosing(
+            self.client.stream(self._protocol.path, self._protocol.body(request, decoding, STREAM_INTERVAL), key, reader)
+        ) as nothing:
             async for _ in nothing:
                 pass
         return reader
-
-    def _call(self, body: dict[str, Any], key: str, reader: Any) -> AsyncGenerator[Any]:
-        """Makes a call that writes."""
-        return self.client.stream(self._protocol.path, body, key, reader)
 
     def _count(self, request: ServerRequest, stats: CallStats) -> int:
         """Counts a call, and returns the number of tokens of its prompt."""
