@@ -111,7 +111,7 @@ async def once(pair: Pair, method: Method, calls: int, listening: bool) -> tuple
 
 
 def taken(pair: Pair) -> tuple[float, int, int]:
-    """What the engines of a pair were at work so far: seconds of processor time, calls, completions."""
+    """The work of a pair's engines so far: seconds of processor time, calls, completions."""
     engines: list[Any] = list(pair.values())
     return sum(e.seconds for e in engines), sum(e.asked for e in engines), sum(e.completions for e in engines)
 

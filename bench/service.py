@@ -204,7 +204,7 @@ def measured(chains: int, rate: float, seconds: float, repeats: int, port: int) 
 
 
 def figures(middle: Process, path: str, chains: int, rate: float, tokens: int) -> dict[str, float]:
-    """What one load on one path came to."""
+    """The figures of one load on one path."""
     before, began = cpu(middle.pid), time.perf_counter()
     done = asyncio.run(load(middle.url, path, chains, tokens, 1 / rate))
     wall, spent = time.perf_counter() - began, cpu(middle.pid) - before
@@ -328,7 +328,7 @@ def large_requests(port: int) -> dict[str, float]:
 
 
 def bars(found: dict[str, Any]) -> list[tuple[str, float, float]]:
-    """What has to hold: name, value, the most that it may be."""
+    """The bars: name, value, the most that it may be."""
     loads = found["loads"]
     each = [run for paths in loads.values() for run in paths["service"]]
     return [

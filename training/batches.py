@@ -94,7 +94,7 @@ def lay_out(documents: deque[tuple[list[int], list[bool]]], rows: Rows) -> Batch
 
 @dataclass(frozen=True)
 class Course:
-    """What a model reads: fixed by a seed, in a schedule of so many steps, each so many times as wide as `ROWS`."""
+    """The rows that a model reads: fixed by a seed, in a schedule of so many steps, each so many times as wide as `ROWS`."""
 
     seed: str
     steps: int

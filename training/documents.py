@@ -240,7 +240,7 @@ SAMPLED: dict[Kind, Kind] = {solve: solve_sampled, check: check_sampled, judge: 
 
 @dataclass(frozen=True)
 class Diet:
-    """What a model learns from: how often each kind comes, and whether a wrong step is noticed without a cue.
+    """The documents of a training: how often each kind comes, and whether a wrong step is noticed without a cue.
 
     The share of drills falls from `drills` to `drills_left` while the first `drilled` of the training is done.
     """

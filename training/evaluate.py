@@ -42,7 +42,7 @@ class Writer:
         return [*encode_parts(self.tokenizer, self.dialect.prompt([Message("user", problem)], "")), *self.tokenizer.encode(chain)]
 
     def complete(self, prefixes: Sequence[Sequence[int]], limit: int, temperature: float = 0.0, stop: Sequence[str] = ()) -> list[str]:
-        """What follows each prefix, up to the end of the thinking or of the turn."""
+        """The text that follows each prefix, up to the end of the thinking or of the turn."""
         ends = tuple(self.tokenizer.special_token_id(marker) for marker in (self.dialect.think_end, *self.dialect.stop_tokens))
         decoding = Decoding(limit, temperature=temperature, stop=tuple(stop), stop_ids=ends)
 
@@ -116,7 +116,7 @@ def auc(wrong: Sequence[float], right: Sequence[float]) -> float:
 
 
 def last_number(text: str) -> int:
-    """The last number of a text; -1 if there is none."""
+    """The last number of a text, or -1 if it has no number."""
     found = NUMBER.findall(text)
     return int(found[-1]) if found else -1
 

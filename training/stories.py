@@ -61,7 +61,7 @@ class Operation:
         return f"{product}{value}{self.sign}{self.amount}={self.apply(value)}"
 
     def words(self, pronoun: str) -> str:
-        """What a step says before its arithmetic: `She gets 6 times 7`."""
+        """The words of a step before its arithmetic: `She gets 6 times 7`."""
         amount = f"{self.a} times {self.b}" if self.grouped else f"{self.a}"
         verb = {"+": "gets", "-": "takes away", "*": "makes it", "/": "keeps one of"}[self.sign]
         return f"{pronoun} {verb} {amount}" + {"*": " times", "/": " parts"}.get(self.sign, "")

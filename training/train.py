@@ -113,7 +113,7 @@ def train(plan: Plan, tokenizer: Tokenizer, folder: Path, seed: int, sampled: Se
 
 
 def origin(plan: Plan, seed: int, tokenizer: Tokenizer, course: Course) -> dict[str, object]:
-    """What a model is made of."""
+    """The plan and the data that a model is made from."""
     return {
         "plan": plan,
         "seed": seed,

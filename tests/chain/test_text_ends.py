@@ -34,7 +34,7 @@ RUNS: list[tuple[str, dict[str, Any], str]] = [
 
 
 def outcome(result: Result) -> tuple[Any, ...]:
-    """What must not depend on any clock."""
+    """Returns the parts of a result that must not depend on any clock."""
     usage = {role: (cost.kept_tokens, cost.produced_tokens) for role, cost in result.usage.items()}
     return result.reasoning, result.text, result.finish_reason, usage
 

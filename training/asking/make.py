@@ -43,7 +43,7 @@ class Task(NamedTuple):
 
 
 def read_tasks(path: Path, limit: int | None) -> list[Task]:
-    """Read problems. Raises `SystemExit` for a line that is none."""
+    """Read problems. Raises `SystemExit` for a line without a problem and its answer."""
     found: list[Task] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:

@@ -31,7 +31,7 @@ def save(path: Path, rows: Iterable[Row]) -> None:
 
 
 def load(paths: Iterable[Path]) -> list[Row]:
-    """Read rows. Raises `SystemExit` for a line that is none."""
+    """Read rows. Raises `SystemExit` for a line that holds no row."""
     rows: list[Row] = []
     for path in paths:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

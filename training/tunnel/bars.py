@@ -89,11 +89,11 @@ ABILITIES: Mapping[str, Callable[[Figures], str]] = {
         *(f["entropies"][which]["confident_tokens"] for which in ("wrong", "right"))
     ),
 }
-"""What the models can do and that has no bar of its own."""
+"""Figures of the models' abilities that have no bar of their own."""
 
 
 def ability(figure: Callable[[Figures], str], figures: Figures) -> str:
-    """An ability as the table tells it."""
+    """Return the text of an ability in the table."""
     try:
         return figure(figures)
     except KeyError:

@@ -24,7 +24,7 @@ INSTRUCTIONS = {
     "handoff": "Hand off what is too hard.",
     "advisor": "Ask for advice.",
 }
-"""What stands behind the problem, on a line of its own, so that the asking model does this."""
+"""The line behind the problem that tells the asking model its way of asking."""
 
 
 def prompt(text: str) -> str:

@@ -353,7 +353,7 @@ def recall(writer: Writer, found: Sampled, kind: Kind) -> Spans:
 
 @dataclass(frozen=True)
 class Diet:
-    """What a model learns from: how often each kind comes, and how often a wrong step is noticed without a cue.
+    """The documents of a training: how often each kind comes, and how often a wrong step is noticed without a cue.
 
     The share of drills falls from `drills` to `drills_left` while the first `drilled` of the training is done.
     """

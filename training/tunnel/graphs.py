@@ -29,7 +29,7 @@ class Box:
 
     @property
     def sentence(self) -> str:
-        """What the problem says of it."""
+        """The sentence of the problem about it."""
         other = f"box {self.of[0]}" if self.of else ""
         return (
             f"Box {self.name} holds "

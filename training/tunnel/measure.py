@@ -109,7 +109,7 @@ class Pair:
         self.problems = problems
 
     def think(self, name: str, heads: Sequence[str], temperature: float = 0.0, seed: int = 0, limit: int = LIMIT) -> list[str]:
-        """What a model writes behind each head."""
+        """The text that a model writes behind each head."""
         model, tokenizer = self.models[name]
         written = write(model, tokenizer, heads, temperature=temperature, limit=min(limit, MOST), seed=seed)
         return [tokenizer.decode(ids, skip_special_tokens=False) for ids in written]

@@ -53,7 +53,7 @@ class Freeze:
     """Looks at a model while it is trained, on tuning problems, and keeps it as it was at each look.
 
     The training ends when the model solves more than `most`. The best look is the one between `least` and `most` whose weakest family is
-    best, so that errors are spread; where there is none, the one nearest to the range.
+    best, so that errors are spread; if no look is in the range, the nearest one.
     """
 
     least: float

@@ -140,7 +140,7 @@ def train(plan: Plan, tokenizer: Tokenizer, folder: Path, seed: int, slips: Path
 
 
 def origin(plan: Plan, tokens: int, seed: int, tokenizer: Tokenizer) -> dict[str, object]:
-    """What a model is made of."""
+    """The plan and the data that a model is made from."""
     known = {name: getattr(plan, name) for name in ("name", "shape", "ripe", "flat", "watches", "reward", "matrix_rate", "other_rate")}
     known["ladder"] = plan.ladder.name
     return {"plan": {**known, "diet": plan.diet, "tokens": tokens}, "seed": seed, "tokenizer": digest(tokenizer.to_str())}
