@@ -7,6 +7,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from profiles import examples
 
 from speculative.engines.base import CallStats, Completion, Decoding, Delta, Engine
 from speculative.engines.local import BundledEngine
-from speculative.engines.local.engine import SHIPPED
+from speculative.engines.local.engine import SHIPPED, _default_cache
 from speculative.engines.local.model import PIECE, Model
 from speculative.errors import ContextExceededError, EngineClosedError, EngineError
 
@@ -440,6 +441,12 @@ async def test_little_memory_costs_time_and_nothing_else(small: BundledEngine) -
     assert stats == CallStats(1, 6 * 480, stats.cached_tokens, 42 * 60, 0)
     assert tight._worker.store.nbytes <= budget
     await tight.aclose()
+
+
+@pytest.mark.parametrize(("free", "expected"), [(1 << 30, 512 << 20), (8 << 30, 1 << 30), (100 << 30, 3 << 30)])
+def test_a_cache_without_a_given_size_follows_the_free_memory(monkeypatch: pytest.MonkeyPatch, free: int, expected: int) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=free))
+    assert _default_cache() == expected
 
 
 @pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])

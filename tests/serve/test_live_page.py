@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER.exists(), reason=
 
 
 async def test_both_authors_appear_while_the_chain_is_written(browser):
-    with serving(pair(LONG, delay=0.02)) as served:
+    with serving(pair(LONG * 50, delay=0.02)) as served:
         tab = await opened(browser, served, link())
         await tab.ask()
         running = tab.page.locator(".run-view.running")
