@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 
 def check() -> None:
     """Checks that figures can be drawn. Raises `UsageError`."""
-    _pyplot()
+    load_pyplot()
 
 
 def draw(frontier: Frontier, path: Path) -> None:
@@ -35,7 +35,7 @@ def draw(frontier: Frontier, path: Path) -> None:
 
     Both axes begin at zero. Coinciding points are moved apart; a thin line leads to their true place.
     """
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=SIZE, layout="constrained")
     _frame(axes, frontier)
     figure.canvas.draw()  # computes the layout
@@ -161,7 +161,11 @@ def _common(one: Box, other: Box) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
-def _pyplot() -> Any:
+def load_pyplot() -> Any:
+    """Returns matplotlib's pyplot, for files alone.
+
+    Raises `MissingExtraError`.
+    """
     try:
         matplotlib: Any = import_module("matplotlib")
     except ImportError:
