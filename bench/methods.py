@@ -1,11 +1,11 @@
-"""Times methods on the bundled engine, one chain at a time, against the big model alone.
+"""Times methods on the bundled engine, one chain or several at a time, against the big model alone.
 
-    python bench/methods.py [--task tunnel] [--methods SPEC…] [--limit 10] [--rounds 5] [--temperature 0] [--json FILE]
+    python bench/methods.py [--task tunnel] [--methods SPEC…] [--limit 10] [--rounds 5] [--chains 1] [--temperature 0] [--json FILE]
 
-Every method writes a chain for a problem before the next problem comes, in turning order, so that other work on the machine slows all of
-them alike. Each method has engines of its own, so none finds text of another in a cache, and no problem comes twice. A round has `--limit`
-problems. A method's ratio is big_only's seconds over its own in the same round; figures are medians over the rounds, with the lowest and
-highest.
+Every method writes the chains of as many problems as `--chains` says, at once, before the next problems come, in turning order, so that
+other work on the machine slows all of them alike. Each method has engines of its own, so none finds text of another in a cache, and no
+problem comes twice. A round has `--limit` problems. A method's ratio is big_only's seconds over its own in the same round; figures are
+medians over the rounds, with the lowest and highest.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -52,16 +53,16 @@ class Arm:
         self.samples: list[Sample] = []
         self.texts: list[str] = []
 
-    async def run(self, problem: TaskProblem, settings: Problem, number: int | None) -> None:
-        """Runs the problem, and times it for a round; None only warms up."""
-        (planned,) = EvalCell(self._task, self.spec, [problem], settings).planned
+    async def run(self, problems: Sequence[TaskProblem], settings: Problem, number: int | None) -> None:
+        """Runs the problems at once, and times them for a round; None only warms up."""
+        planned = EvalCell(self._task, self.spec, list(problems), settings).planned
         begin = time.perf_counter()
-        result = await self._solve(planned.build_problem(), self.spec.method)
+        results = await asyncio.gather(*(self._solve(one.build_problem(), self.spec.method) for one in planned))
         seconds = time.perf_counter() - begin
         if number is not None:
             self.seconds[number] += seconds
-            self.samples.append(await grade_result(planned, result, 1.0))
-            self.texts.append(result.reasoning + result.text)
+            self.samples += [await grade_result(one, result, len(planned)) for one, result in zip(planned, results, strict=True)]
+            self.texts += [result.reasoning + result.text for result in results]
 
 
 def row_of(arm: Arm, baseline: Arm) -> dict[str, Any]:
@@ -93,6 +94,7 @@ async def main() -> None:
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--limit", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--chains", type=int, default=1, help="chains at once; it must divide limit times rounds")
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -105,11 +107,11 @@ async def main() -> None:
         pairs = [await opened.enter_async_context(Pair.open(big, small)) for _ in specs]
         arms = [Arm(one, pair, problem_task, arguments.rounds) for one, pair in zip(specs, pairs, strict=True)]
         for arm in arms:
-            await arm.run(first, settings, None)
-        for place, problem in enumerate(problems):
-            turned = place % len(arms)
+            await arm.run([first], settings, None)
+        for place in range(len(problems) // arguments.chains):
+            turned, at_once = place % len(arms), problems[place * arguments.chains :][: arguments.chains]
             for arm in (*arms[turned:], *arms[:turned]):
-                await arm.run(problem, settings, place % arguments.rounds)
+                await arm.run(at_once, settings, place % arguments.rounds)
     rows = [row_of(arm, arms[0]) for arm in arms]
     print(f"{'method':<36}{'times as fast':>18}{'ms':>7}{'solved':>9}{'big':>9}{'length':>8}{'discarded':>11}{'same':>9}")
     print("\n".join(map(line_of, rows)))
