@@ -76,6 +76,20 @@ NUMBERS = [
     r"\boxed %s",
 ]
 """Sentences around a whole number."""
+CLOSINGS = [
+    "So the result is %s.",
+    "The final value is %s.",
+    "Thus, we get **%s**.",
+    "I'd say %s.",
+    "Therefore, %s.",
+    "Result: %s",
+    "**Final result:** %s",
+    "Ans: %s",
+    "The answer to the problem is %s.",
+    "The answer, therefore, is %s.",
+    "So it's %s.",
+]
+"""Closings without a box and without "the answer is"."""
 SPELLINGS: list[Callable[[str], str]] = [
     lambda gold: gold.replace(r"\frac", r"\dfrac"),
     lambda gold: gold.replace(r"\frac", r"\tfrac"),
@@ -160,10 +174,15 @@ def pairs(name: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield {"set": f"{name}, spellings", "text": f"So it is $\\boxed{{{spelling}}}$.", "right": True, **same}
         if kind == "integer" and re.fullmatch("-?[0-9]+", gold):
             yield {"set": f"{name}, numbers of math", "text": NUMBERS[place % len(NUMBERS)] % gold, "right": True, **same, "kind": "math"}
+        closing = CLOSINGS[place % len(CLOSINGS)] % (f"${gold}$" if kind == "math" else gold)
+        yield {"set": f"{name}, closings", "text": closing, "right": True, **same}
         wrong = list(dict.fromkeys(mistakes(gold))) if not gold_words else []
         for step, mistake in enumerate(wrong[:2]):
             if mistake != gold and _value(mistake) != _value(gold):
                 yield {"set": f"{name}, mistakes", "text": wrappings[(place + 7 * step) % len(wrappings)] % mistake, "right": False, **same}
+                shown = f"${mistake}$" if kind == "math" else mistake
+                closing = CLOSINGS[(place + step) % len(CLOSINGS)] % shown
+                yield {"set": f"{name}, mistakes in closings", "text": closing, "right": False, **same}
 
 
 def _value(gold: str) -> str:

@@ -42,10 +42,16 @@ _NUMBERED = r"[*_`]*+\(?[0-9]++[.):][*_`]*+[ \t]++\S"
 """The beginning of a numbered heading."""
 _FORMULA_LINE = r"(?:\$++[^$\n]++\$++|\\[(\[][^\n]*?\\[)\]])[*_`.]*+[ \t]*+$"
 # possessive, since a long run of blanks would otherwise be tried in every way
+_ABOUT_ANSWER = (
+    r"(?:\s++(?:to|for)\s++(?:the|this|that|your)\s++(?:(?:original|given|whole)\s++)?(?:question|problem|exercise|task|puzzle|riddle)"
+    r"|\s++(?:that\s++)?(?:we|I)\s++(?:want|need|get|seek|(?:would\s++)?(?:choose|pick|select)|are\s++looking\s++for)"
+    r"|\s++here|\s++in\s++this\s++case|,?\s++(?:then|therefore|thus|hence)\b,?)?+"
+)
+"""Matches words between "the answer" and "is" that do not make it another answer."""
 _ANSWER_IS = (
-    rf"\banswers?(?:\b[*_\s]*+(?:(?:is|are|was|equals|{_TO_BE})\b[*_\s]*+[:\uff1a]?|[:\uff1a]|=(?!=))"
-    r"|['\u2019]s(?=[\s*_`$\\(]*+[-+]?[0-9]))[\s*]*+"
-    r"(?:[\s,]*+(?:therefore|thus|then|hence|so|simply|just|exactly|indeed|clearly|now|also|equal to|given by)\b[\s,:*]*+)*+"
+    rf"\banswers?{_ABOUT_ANSWER}(?:(?:\b|(?<=,))[*_\s]*+(?:(?:is|are|was|equals|{_TO_BE})\b[*_\s]*+[:\uff1a]?|[:\uff1a]|=(?!=))"
+    r"|['\u2019]s(?=[\s*_`$\\(]*+(?:[-+]?[0-9]|(?-i:[A-Z])(?![A-Za-z]))))[\s*]*+"
+    r"(?:[\s,]*+(?:therefore|thus|then|hence|so|simply|just|exactly|precisely|indeed|clearly|now|also|equal to|given by)\b[\s,:*]*+)*+"
     r"(?!(?:in)?correct\b|right\b|wrong\b|valid\b|reasonable\b)(?=\S)"
 )
 _CHOICE_IS = (
@@ -101,6 +107,53 @@ _BARE_VALUE = re.compile(
     r"[-+]?\\?[$\u20ac\u00a3][0-9]++(?:[.,][0-9]++)*+\.?|[0-9]++(?:[.,][0-9]++)*+[ \t]?(?:\\?%|[a-zA-Z]{2,20})\.?"
     r"|[a-zA-Z] ?= ?-?[0-9]++(?:[.,][0-9]++)*+\.?"
 )
+_NO_UNIT = (
+    r"(?:and|as|not|rather|instead|is|are|was|were|has|have|can|cannot|to|than|then|more|less|fewer|times|wrong|impossible|plus|minus)\b"
+)
+_UNIT = rf"(?:[ \t]+(?!{_NO_UNIT}|{_DOUBT})[A-Za-z]{{2,}})"
+_IN_WORDS = rf"{_COUNT}(?:(?:[ -]|,? and )(?:{_COUNT}|thousand\b|million\b))*"
+_SPELLED = rf"(?:[ \t]*\((?:[a-z]+(?:[ -][a-z]+)*)\){_UNIT}{{0,3}})"
+_CLOSING_VALUE = (
+    r"(?:[a-zA-Z][ ]?=[ ]?)?(?:[-+]?(?:\\?[$\u20ac\u00a3])?[0-9]++(?:[.,/:][0-9]++)*+(?:[ \t]?\\?%)?"
+    r"|\$\$(?:\\.|[^$\\])++\$\$|\$(?:\\.|[^$\\])++\$|\\\((?:(?!\\\)).)++\\\)|\\\[(?:(?!\\\]).)++\\\])"
+    rf"{_UNIT}{{0,4}}{_SPELLED}?"
+)
+"""A number or a formula, its unit, and the number again in words."""
+_WHOLE_VALUE = re.compile(
+    rf"(?:(?:=|\u2248|\u2234|\\approx|about\b|approximately\b|roughly\b)\s*)?(?P<value>{_CLOSING_VALUE}"
+    rf"|{_IN_WORDS}(?:[ \t]*\([0-9.,]+\))?{_UNIT}{{0,2}})[.]?",
+    re.IGNORECASE,
+)
+_SO = r"(?:(?:so|thus|therefore|hence|consequently|finally|overall|in\s+total|in\s+conclusion)\b[,:]?\s+|\u2234\s*)"
+_ADJECTIVE = (
+    r"(?:final|correct|right|best|total|overall|required|requested|desired|exact|numerical|simplified|resulting"
+    r"|smallest|largest|least|greatest|minimum|maximum)\s+"
+)
+_NOUN = r"(?:result|solution|value|total|sum|number|amount|count|expression|form|product|difference|quotient|probability|area|volume|cost)"
+_SUBJECT = (
+    rf"(?:the|my|our)\s+(?:{_ADJECTIVE})*{_NOUN}"
+    r"(?:\s+of\s+[^.,:;?!0-9]{1,60}?|\s+(?:that\s+)?(?:we|I)\s+(?:want|need|get|seek|are\s+looking\s+for))?"
+)
+_EQUALS = (
+    rf"(?:\s+(?:is|are|equals|gives|makes|yields|(?:simplifies|reduces|evaluates)\s+to|{_TO_BE})|['\u2019]s)"
+    r"(?:\s+(?:therefore|thus|then|hence|simply|just|exactly|precisely))?:?\s+"
+)
+_LABEL = (
+    r"(?:(?:the|my|our)\s+)?(?:(?:final|correct)\s+)?"
+    r"(?:(?:result|solution|value|total|number|final|simplified(?:\s+(?:form|expression))?|answer|ans)\s*(?:[:=\u2013\u2014\u2192]|-(?=\s)|->|=>)\s*"
+    r"|answer\s+|ans\.\s*)"
+)
+_CLOSING = re.compile(
+    rf"(?:^|[.!?:]\s+)(?:(?P<label>{_LABEL})"
+    rf"|{_SO}?(?:(?:I|we)\s+(?:think|believe|conclude|find|see)\s+(?:that\s+)?)?"
+    rf"(?:(?:{_SUBJECT}|it|this|that){_EQUALS}|(?:I|we)(?:\s+(?:get|got|obtain|find|would\s+(?:say|answer))|['\u2019]d\s+say)\s+)"
+    rf"|{_SO}(?:there\s+(?:are|is|were|was|will\s+be|remain)\s+)?)"
+    rf"(?P<value>{_CLOSING_VALUE})(?:,?\s+(?:because|since)\b[^,;]*)?\.?$",
+    re.IGNORECASE,
+)
+"""Matches a last sentence that states a value, or a last line that labels one."""
+_ENDED = re.compile(r"[.*_`$\u3002]$|\\[)\]]$")
+_HOPE = re.compile(r"\s*I hope (?:it|this|that|the answer) (?:is correct|helps)[.!]$")
 _CHOICE = re.compile(r"\(?[A-Z]\)?\.?")
 _FULL_WIDTH = {code + 0xFEE0: chr(code) for code in range(0x21, 0x7F)}
 _UNICODE = str.maketrans(
@@ -187,7 +240,8 @@ def extract_answer(text: str) -> str | None:
     """Returns the answer of a text, or None.
 
     It is the last box, unless a value follows it after "final answer is" or "final answer:". Without a box it is the sentence after the
-    last "answer is" or "answer:". A text that is nothing but a value or a capital letter is an answer too.
+    last "answer is" or "answer:". A text that is nothing but a value or a capital letter is an answer too, and so is a value in a last
+    sentence that concludes ("So there are 12 apples.", "Result: 12").
 
     Several boxes in one sentence are one answer, a list. A text whose last box is not closed has no answer.
     """
@@ -196,7 +250,7 @@ def extract_answer(text: str) -> str | None:
     if opened:
         return None
     if box is None:
-        return find_phrase(text) or _whole_answer(text)
+        return find_phrase(text) or _whole_answer(text) or _closing_answer(text)
     later = find_phrase(text[box.end :]) if _FINAL.search(text, box.end) else None
     return later if later and _is_value(later) else box.content.strip()
 
@@ -301,7 +355,20 @@ def find_phrase(text: str) -> str | None:
 def _whole_answer(text: str) -> str | None:
     """Returns a text that is nothing but a value or a capital letter, else None."""
     plain = _EMPHASIS.sub("", text.strip()) if len(text) <= WINDOW else ""
-    return plain if plain and (_is_value(plain) or _BARE_VALUE.fullmatch(plain) or _CHOICE.fullmatch(plain)) else None
+    if plain and (_is_value(plain) or _BARE_VALUE.fullmatch(plain) or _CHOICE.fullmatch(plain)):
+        return plain
+    found = _WHOLE_VALUE.fullmatch(plain)
+    return found["value"] if found else None
+
+
+def _closing_answer(text: str) -> str | None:
+    """Returns the value of a last sentence that states one, else None.
+
+    A sentence without an end may be cut off, and the value with it.
+    """
+    line = _HOPE.sub("", text[-WINDOW:].strip().rpartition("\n")[2])
+    found = _CLOSING.search(_EMPHASIS.sub("", line))
+    return found["value"] if found and (found["label"] or _ENDED.search(line)) else None
 
 
 def _is_value(phrase: str) -> bool:

@@ -26,6 +26,7 @@ from speculative.evaluate.grading.compare import OPEN, Mathematics, leaves, mism
 from speculative.evaluate.grading.forms import NO_HINTS, Based, Equation, Form, Math, Number, QuestionHints, Rounded, balanced, read
 from speculative.evaluate.grading.question import read_hints
 from speculative.evaluate.grading.sandbox import CheckReply, GradingTimeoutError, checker, require
+from speculative.evaluate.grading.spelled import merge_spelled
 from speculative.evaluate.grading.units import is_scale, stem
 
 __all__ = [
@@ -107,16 +108,14 @@ def grade(text: str, gold: str, kind: Kind = "math", *, question: str = "", tole
 def _located(text: str, kind: Kind) -> str | None:
     """Returns the answer of a text.
 
-    If the last box holds no choice, an explicit answer after it counts.
+    If the last box holds no choice, an explicit answer after it counts; without a box, a choice that another sentence names.
     """
     answer = extract_answer(text)
-    if kind == "letter" and answer is None and not last_box(text)[1]:
-        return find_choice(text)
-    if kind == "letter" and answer is not None and letter(answer) is None:
-        box, _ = last_box(text)
-        later = find_phrase(text[box.end :]) if box else None
-        return later if later and letter(later) else answer
-    return answer
+    if kind != "letter" or (answer is not None and letter(answer)):
+        return answer
+    box, opened = last_box(text)
+    later = find_phrase(text[box.end :]) if box else None if opened else find_choice(text)
+    return later if later and letter(later) else answer
 
 
 def _compared(answer: str, gold: str, kind: Kind, hints: QuestionHints, tolerance: float) -> str:
@@ -194,7 +193,7 @@ def vote_key(answer: str | None, kind: Kind = "math", question: str = "") -> str
             return normalize_answer(answer) or None
         if kind == "integer" and (whole := _whole(answer, hints)) is not None:
             return str(whole)
-        form = read(normalize_latex(answer), True, hints)
+        form = read(merge_spelled(normalize_latex(answer)), True, hints)
     except (RecursionError, ValueError):
         form = None
     if isinstance(form, Based) and form.base == hints.base:
@@ -225,7 +224,7 @@ def _letter(answer: str, gold: str) -> str:
 
 def _whole(text: str, hints: QuestionHints = NO_HINTS) -> int | None:
     """Returns the integer of a text in any spelling (033, 1,000), or None."""
-    form = read(normalize_latex(text), True, hints)
+    form = read(merge_spelled(normalize_latex(text)), True, hints)
     value = form.value if isinstance(form, Equation) else form
     if isinstance(form, Equation) and (form.unsolved or Math(r"\pi") in form.others):
         return None  # 2x = 42 states no value, and pi is no name
@@ -260,7 +259,7 @@ def _readings(text: str, hints: QuestionHints) -> Iterator[Form]:
 
 
 def _mathematics(answer: str, gold: str, hints: QuestionHints, tolerance: float) -> str:
-    right, plain = normalize_latex(gold), normalize_latex(answer)
+    right, plain = normalize_latex(gold), merge_spelled(normalize_latex(answer))
     if choice := _CHOICE_GOLD.fullmatch(right):
         wanted = choice[1] or choice[2] or choice[3]
         bare = re.sub(r"\\text\{|[{} ]", "", plain)

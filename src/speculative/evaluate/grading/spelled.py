@@ -28,7 +28,8 @@ def parse_words(text: str) -> int | None:
 
 
 _NUMBER = "|".join(sorted([*_SMALL, *_LARGE, "hundred"], key=len, reverse=True))
-_LEADING = re.compile(rf"((?:{_NUMBER})(?:(?:[ -]|,? and )(?:{_NUMBER}))*)((?: [a-z]+)*)", re.IGNORECASE)
+_WORDS = rf"(?:{_NUMBER})(?:(?:[ -]|,? and )(?:{_NUMBER}))*"
+_LEADING = re.compile(rf"({_WORDS})((?: [a-z]+)*)", re.IGNORECASE)
 _PARTS = re.compile(
     r" (?:hal(?:f|ves)|thirds?|fourths?|quarters?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|dozens?|score)\b.*", re.I
 )
@@ -40,3 +41,22 @@ def spell_out(text: str) -> str:
     if not found or _PARTS.match(found[2]) or (value := parse_words(found[1])) is None:
         return text
     return f"{value}{found[2]}"
+
+
+_TWICE = re.compile(
+    rf"(?P<digits>[0-9][0-9,]*) ?\((?P<words>{_WORDS})\)(?P<unit>(?: [A-Za-z]+)+)"
+    rf"|(?:\\text\{{ ?)?(?P<first>{_WORDS}) ?(?:\}} ?)?\((?P<second>[0-9][0-9,]*)\)(?P<rest>(?: [A-Za-z]+)*)",
+    re.IGNORECASE,
+)
+
+
+def merge_spelled(text: str) -> str:
+    """Writes a number once that stands in digits and in words: 12 (twelve) apples.
+
+    A text whose words are another number stays as it is.
+    """
+    found = _TWICE.fullmatch(text)
+    if not found:
+        return text
+    digits, words = found["digits"] or found["second"], found["words"] or found["first"]
+    return f"{digits}{found['unit'] or found['rest'] or ''}" if parse_words(words) == int(digits.replace(",", "")) else text
