@@ -9,7 +9,13 @@ import pytest
 pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).parents[2] / "scripts/ablation.py"
-METHODS = "big_only,random_switch(unit=step,big_share=0.2),likelihood_verify(threshold=-1),likelihood_verify(threshold=-0.1),likelihood_verify(threshold=-0.5)"
+METHODS = ",".join(
+    [
+        "big_only",
+        "random_switch(unit=step,big_share=0.2)",
+        *(f"likelihood_verify(threshold={threshold})" for threshold in (-1, -0.1, -0.5)),
+    ]
+)
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:
