@@ -141,7 +141,10 @@ def find_choice(text: str) -> str | None:
 
 
 def _named_choices(text: str) -> set[str]:
-    """Returns the choices that sentences name as the speaker's own, unless a later sentence takes one back."""
+    """Returns the choices that sentences name as the speaker's own.
+
+    There are none if a later sentence takes one back.
+    """
     sentences = [plain for sentence in _SENTENCES.split(text) if (plain := re.sub(r"[*_`]", "", sentence).strip())]
     lines = [line for sentence in sentences if (line := _OPTION_LINE.match(sentence))]
     names = {lines[0][1].upper()} if len(lines) == 1 and lines[0]["more"] in {"", "."} and lines[0].string == sentences[-1] else set[str]()
