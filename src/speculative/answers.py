@@ -413,6 +413,8 @@ def plain_signs(text: str) -> str:
 def normalize_latex(text: str) -> str:
     """Brings LaTeX into one spelling of spaces, fonts, brackets, fractions and signs."""
     text = strip_tags(text.translate(_UNICODE)).strip(" \t\n*`")
+    if not text or (text.isdecimal() and text.isascii()):  # most answers
+        return text
     text = _QUOTED.sub(r"\1\2", text) if _QUOTED.fullmatch(text) else text
     if text.count("$") - text.count("\\$") > 1:
         text = re.sub(r"(?<!\\)\$", "", text)

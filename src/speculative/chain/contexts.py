@@ -38,6 +38,7 @@ class RoleContexts:
     ) -> None:
         self.engines, self.problem, self.ledger, self.prompts = engines, problem, ledger, prompts
         self.instructions = dict(instructions or {})
+        self._reserve, self._size = problem.reserve, sum(len(message.content) for message in problem.messages)
         self._contexts: dict[str, View] = {}
         self._questions: dict[str, tuple[Sequence[Part], list[int]]] = {}
 
@@ -90,6 +91,7 @@ class RoleContexts:
         context, asking = self.of(role), self._asking(role, question, after)
         known = self._questions.get(role)
         ids = known[1] if known and known[0] == asking.parts else context.parts(asking.parts)
+        self._questions[role] = asking.parts, ids
         return (self.prefix(role, after) if asking.follows_chain else []) + ids, asking.stop
 
     async def tokenize_question(self, role: str, question: Question, after: Draft | None) -> None:
@@ -97,10 +99,10 @@ class RoleContexts:
 
         A question may hold the whole problem.
         """
-        context, parts = self.of(role), self._asking(role, question, after).parts
-        size = sum(len(part) for part in parts if isinstance(part, str))
-        if size > SHORT_TEXT:
-            self._questions[role] = parts, await tokenize_off_loop(size, partial(context.parts, parts))
+        if self._size + len(question.text) > SHORT_TEXT:
+            parts = self._asking(role, question, after).parts
+            size = sum(len(part) for part in parts if isinstance(part, str))
+            self._questions[role] = parts, await tokenize_off_loop(size, partial(self.of(role).parts, parts))
 
     def _asking(self, role: str, question: Question, after: Draft | None) -> QuestionPrompt:
         """Returns a question as the role's dialect puts it.
@@ -142,7 +144,7 @@ class RoleContexts:
         Positions that the answer needs are left out.
         """
         context = self.engines[role].context
-        return context - len(prefix) - min(self.problem.reserve, context // 8)
+        return context - len(prefix) - min(self._reserve, context // 8)
 
     def check_fits(self) -> None:
         """Raises `ContextExceededError` if the problem leaves a model no room to write."""

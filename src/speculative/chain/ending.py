@@ -22,7 +22,8 @@ class Ending:
         self.finish: FinishReason | None = None
         self.has_answer = True
         self._empty_texts = 0
-        self._problem, self._budget, self._recorder = problem, budget, recorder
+        self._room, self._thinking_tokens = problem.max_tokens - problem.reserve, problem.thinking_tokens
+        self._budget, self._recorder = budget, recorder
 
     def end(self, finish: FinishReason, reason: str = "") -> None:
         """Ends the thinking."""
@@ -32,9 +33,9 @@ class Ending:
     def check_budget(self) -> None:
         """Ends the thinking when nothing more may be written."""
         kept = self._recorder.trace.ledger.kept
-        if self.finish is not None or (kept < self._problem.thinking_tokens and not self._budget.spent):
+        if self.finish is not None or (kept < self._thinking_tokens and not self._budget.spent):
             return
-        if self._problem.max_tokens - self._problem.reserve <= kept or self._budget.spent:
+        if self._room <= kept or self._budget.spent:
             self.end("length")
         else:
             self.end("stop", "the thinking budget is used up")

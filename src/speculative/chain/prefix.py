@@ -79,7 +79,7 @@ class Prefix:
             return Change(len(ids), [], state)
         last, seam = self._word_start(len(ids)), state.seam
         first = last if seam is None or len(ids) - seam > MENDED else self._word_start(seam)
-        whole = next((place for place in range(seam or 0, last) if self._begins_word(place)), last) if first < last else last
+        whole = next((place for place in range(seam or 0, last) if self._is_word_start(place)), last) if first < last else last
         try:
             mended, word = (self._to_bytes(part).decode() for part in (ids[first:whole], ids[last:]))
         except UnicodeDecodeError:  # a model wrote broken characters: they stay as they are
@@ -103,23 +103,31 @@ class Prefix:
 
         Without words it is about `REACH` bytes before `end`.
         """
-        size = 0
+        size, token, after = 0, self._token(end - 1), b""
         for place in range(end - 1, self._state.floor - 1, -1):
-            token = self._to_bytes(self.ids[place : place + 1])
             if not token:  # a special token stays
                 return place + 1
             size += len(token)
-            if self._begins_word(place, end) or (size > REACH and not 0x80 <= token[0] < 0xC0):
+            before = self._token(place - 1)
+            if _begins_word(before, token, after) or (size > REACH and not 0x80 <= token[0] < 0xC0):
                 return place
+            token, after = before, token
         return self._state.floor
 
-    def _begins_word(self, place: int, end: int | None = None) -> bool:
-        """Returns True for a place at which every vocabulary begins a token.
+    def _is_word_start(self, place: int) -> bool:
+        return _begins_word(self._token(place - 1), self._token(place), self._token(place + 1))
 
-        Such a place is a space before a word, or a line's beginning.
-        """
-        token = self._to_bytes(self.ids[place : place + 1])
-        if token[:1] == b" ":
-            first = (token + self._to_bytes(self.ids[place + 1 : min(place + 2, end or place + 2)]))[1:2]
-            return first.isalnum() or first >= b"\x80"
-        return not token[:1].isspace() and place > self._state.floor and self._to_bytes(self.ids[place - 1 : place])[-1:] == b"\n"
+    def _token(self, place: int) -> bytes:
+        """Returns the text of a token of this phase, which is empty for other places."""
+        return self._to_bytes(self.ids[place : place + 1]) if place >= self._state.floor else b""
+
+
+def _begins_word(before: bytes, token: bytes, after: bytes) -> bool:
+    """Returns True for a token with which a token of every vocabulary begins.
+
+    It begins with a space before a word, or it begins a line.
+    """
+    if token[:1] == b" ":
+        first = (token + after)[1:2]
+        return first.isalnum() or first >= b"\x80"
+    return before[-1:] == b"\n" and not token[:1].isspace()

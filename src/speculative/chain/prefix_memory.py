@@ -5,6 +5,7 @@ They decide which tokens of a new prompt are the chain's own.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -33,9 +34,16 @@ class Sent(Struct, frozen=True, gc=False):
 
     prefix: list[int]
     rest: list[int]
+    size: int
 
-    def __len__(self) -> int:
-        return len(self.prefix) + len(self.rest)
+    @classmethod
+    def of(cls, prefix: list[int], rest: list[int]) -> Sent:
+        return cls(prefix, rest, len(prefix) + len(rest))
+
+    def begins(self, ids: list[int]) -> bool:
+        """Returns True if other tokens, at least as many, begin with all of these."""
+        size = len(self.prefix)
+        return ids[size : self.size] == self.rest and ids[:size] == self.prefix
 
     def at(self, place: int) -> int:
         """Returns the token at a place."""
@@ -53,7 +61,7 @@ class PrefixMemory:
     """Remembers what a chain and its children have sent and got back, by role."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Sequences] = {}
+        self._known = defaultdict[str, Sequences](Sequences)
 
     def begin(self, role: str, prefixes: Sequence[Ids]) -> SeenPrefixes:
         """Counts the prefix tokens that the role's engine has seen from this chain.
@@ -61,16 +69,16 @@ class PrefixMemory:
         It remembers the prefixes. A later prefix of the same call may share its beginning with an earlier one. The last token of a prefix
         never counts: an engine computes it again to have something to go on from.
         """
-        known, seen, entries = self._known.setdefault(role, Sequences()), 0, list[int]()
+        known, seen, entries = self._known[role], 0, list[int]()
         for prefix in map(_as_list, prefixes):
             shared, passed = known.shared(prefix)
             seen += min(shared, max(0, len(prefix) - 1))
-            entries.append(known.add(Sent(prefix, []), passed))
+            entries.append(known.add(Sent.of(prefix, []), passed))
         return SeenPrefixes(seen, tuple(entries))
 
     def extend(self, role: str, entry: int, prefix: Ids, rest: Ids) -> None:
         """Remembers a prefix of `begin` together with what followed it."""
-        self._known[role].add(Sent(_as_list(prefix), _as_list(rest)), (entry,))
+        self._known[role].extend(entry, Sent.of(_as_list(prefix), _as_list(rest)))
 
 
 class Sequences:
@@ -93,19 +101,28 @@ class Sequences:
             del self._all[next(iter(self._all))]
         return self._added
 
+    def extend(self, place: int, sent: Sent) -> None:
+        """Puts a longer sequence in a place, or beside one that was extended already."""
+        known = self._all.get(place)
+        if known and not known.rest:
+            self._all[place] = sent
+        else:
+            self.add(sent, ())
+
     def shared(self, ids: list[int]) -> tuple[int, list[int]]:
         """Returns the length of the longest beginning that a sequence has, too.
 
-        With it go the places of the sequences that are beginnings themselves, as far as they were compared.
+        With it go the places of the sequences that are beginnings themselves, as far as they were compared. These are looked for first,
+        because one comparison finds them.
         """
         longest, passed, size = 0, list[int](), len(ids)
         for place, other in reversed(self._all.items()):
-            length = len(other)
-            if longest < size and longest < length and ids[longest] == other.at(longest):
-                common = other.shared(ids)
-                longest = max(longest, common)
-                if common == length:
-                    passed.append(place)
+            if longest < other.size <= size and other.begins(ids):
+                longest = other.size
+                passed.append(place)
+        for other in reversed(self._all.values()):
+            if longest < size and longest < other.size and ids[longest] == other.at(longest):
+                longest = max(longest, other.shared(ids))
         return longest, passed
 
 

@@ -42,7 +42,7 @@ class EventRecorder:
             self.idle = 0
         produced = self.trace.add(event)
         self.progress.reach(self.trace.ledger.kept)
-        if not (isinstance(event, Prefilled | Cancelled) and event.seed == PREFILL_SEED):
+        if not (isinstance(event, (Prefilled, Cancelled)) and event.seed == PREFILL_SEED):
             self._budget.add_produced(produced)
         if self.listener is not None:
             self.listener(event)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
-from speculative.chain.budget import Budget, TokenLimit, Use
+from speculative.chain.budget import NO_EXTRA, Budget, TokenLimit, Use
 from speculative.chain.calls import EmitText, EngineCall, EngineCalls, Taken, kept_text
 from speculative.chain.contexts import RoleContexts
 from speculative.chain.drafts import Draft, TreeNode
@@ -63,6 +62,7 @@ class Requests:
         self.displays = False
         """True if engines are asked for log-probabilities to be shown, where they have them; methods do not see these."""
         self._sizes: dict[str, int] = {}
+        self._room, self._thinking_tokens = problem.max_tokens - problem.reserve, problem.thinking_tokens
         self._problem, self._engines, self._contexts, self._calls = problem, engines, contexts, calls
         self._budget, self._failover, self._prefills = budget, failover, prefills
 
@@ -87,8 +87,7 @@ class Requests:
         The deepest of the drafts counts.
         """
         depth = max(draft.depth_tokens if draft else 0 for draft in after)
-        room = self._problem.max_tokens - self._problem.reserve - self._inserted()
-        return min(room, self._problem.thinking_tokens) - self._contexts.ledger.kept - depth
+        return min(self._room - self._inserted(), self._thinking_tokens) - self._contexts.ledger.kept - depth
 
     async def wait_for_room(
         self, max_tokens: int | None, after: Sequence[Draft | None] = (None,), completions: int = 1, use: Use = "write"
@@ -113,15 +112,15 @@ class Requests:
 
         They count towards `max_tokens`, in the vocabulary of the first role. Markers in the text are a model's own tokens.
         """
-        texts = [*(piece.text for piece in self._contexts.ledger.pieces if piece.author == "method"), *([cue] if cue else [])]
-        if not texts:
-            return 0
-        context = self._contexts.of(next(iter(self._engines)))
-        markers = (context.dialect.think_start, context.dialect.think_end)
-        for text in texts:
-            if text not in self._sizes:
-                self._sizes[text] = 0 if text in markers else len(context.tokenizer.encode(text))
-        return sum(self._sizes[text] for text in texts)
+        inserted = sum(self._size(text) * count for text, count in self._contexts.ledger.inserted.items())
+        return inserted + (self._size(cue) if cue else 0)
+
+    def _size(self, text: str) -> int:
+        if text not in self._sizes:
+            context = self._contexts.of(next(iter(self._engines)))
+            markers = (context.dialect.think_start, context.dialect.think_end)
+            self._sizes[text] = 0 if text in markers else len(context.tokenizer.encode(text))
+        return self._sizes[text]
 
     def call(
         self,
@@ -150,7 +149,6 @@ class Requests:
                 on_tokens = partial(self._prefills.update, role)
         if verb == "write" and self.on_ids:
             on_tokens = _both(on_tokens, partial(self.on_ids, role))
-        more: dict[str, Any] = {"limit": limit} if limit else {}
         return EngineCall(
             self._calls,
             verb,
@@ -158,6 +156,7 @@ class Requests:
             self._engines[role],
             prefixes,
             decoding,
+            limit=limit or NO_EXTRA,
             budget=self._budget,
             use=USES.get(verb, "write"),
             bounded=STEP in decoding.stop,
@@ -169,7 +168,6 @@ class Requests:
             make_proposal=make_proposal,
             decoder=self._contexts.of(role).decoders[phase],
             display_top=self._display_top(verb, role),
-            **more,
         )
 
     def _display_top(self, verb: str, role: str) -> int | None:

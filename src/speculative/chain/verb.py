@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from functools import partial, wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
-from weakref import WeakSet
+from weakref import ref
 
 from speculative.chain.drafts import Draft
 from speculative.chain.forgotten import unstarted_task
@@ -34,12 +34,11 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
     never runs would have Python warn of it, too.
     """
 
-    __slots__ = ("__weakref__", "_begin", "_coroutine", "_forgotten", "_task", "_told", "_verb", "_where")
+    __slots__ = ("__weakref__", "_begin", "_calls", "_coroutine", "_task", "_told", "_verb", "_where")
 
-    def __init__(
-        self, verb: str, begin: Callable[[], Coroutine[Any, Any, T_co]], forgotten: list[ChainStateError], where: tuple[str, int]
-    ) -> None:
-        self._verb, self._begin, self._forgotten, self._where = verb, begin, forgotten, where
+    def __init__(self, verb: str, begin: Callable[[], Coroutine[Any, Any, T_co]], calls: VerbCalls, where: tuple[str, int]) -> None:
+        self._verb, self._begin, self._calls, self._where = verb, begin, calls, where
+        calls.add(self)
         self._coroutine: Coroutine[Any, Any, T_co] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._told = False
@@ -114,8 +113,9 @@ class NotAwaited(Coroutine[Any, Any, T_co]):
         raise AttributeError(f"{name!r} is read before the verb is done; write `await chain.{self._verb}(…)`")
 
     def __del__(self) -> None:
+        self._calls.free(self)
         if self._coroutine is None and not self._told:
-            self._forgotten.append(self._error())
+            self._calls.forgotten.append(self._error())
 
 
 class VerbCalls:
@@ -126,11 +126,15 @@ class VerbCalls:
 
     def __init__(self, parent: VerbCalls | None = None) -> None:
         self.forgotten: list[ChainStateError] = parent.forgotten if parent else []
-        self._all = WeakSet[NotAwaited[Any]]()
+        self._all: dict[int, ref[NotAwaited[Any]]] = {}
 
     def add(self, called: NotAwaited[Any]) -> None:
         """Keeps a call until it is freed."""
-        self._all.add(called)
+        self._all[id(called)] = ref(called)
+
+    def free(self, called: NotAwaited[Any]) -> None:
+        """Forgets a call."""
+        self._all.pop(id(called), None)
 
     def check_awaited(self) -> None:
         """Raises `ChainStateError` if a verb was called and never awaited."""
@@ -140,7 +144,7 @@ class VerbCalls:
     def check_finished(self, chain: object) -> None:
         """Raises `ChainStateError` if a verb or a task of the chain is not done."""
         self.check_awaited()
-        for called in list(self._all):
+        for called in [called for known in self._all.values() if (called := known())]:
             if error := called.unfinished():
                 raise error
         if error := unstarted_task(lambda value: value is chain):
@@ -195,9 +199,7 @@ def verb(method: Callable[Concatenate[C, P], Coroutine[Any, Any, T_co]]) -> Call
     @wraps(method)
     def call(self: C, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]:
         self.check_verb(name)
-        called = NotAwaited(name, partial(method, self, *args, **kwargs), self.called.forgotten, _line_of_caller())
-        self.called.add(called)
-        return called
+        return NotAwaited(name, partial(method, self, *args, **kwargs), self.called, _line_of_caller())
 
     return call
 

@@ -73,6 +73,8 @@ class Ledger:
         self.entries: list[Piece] = []
         self.places: list[int] = []
         """The places of the pieces among the entries."""
+        self.inserted: dict[str, int] = {}
+        """The texts among the pieces that no model wrote, and how often each stands there."""
         self.proposals: dict[int, tuple[str, Proposal]] = {}
         self.children: dict[int, Sequence[events.AnyEvent]] = {}  # their events: they grow with the children
         self.kept = 0
@@ -107,7 +109,7 @@ class Ledger:
                 self._push(Piece("method", event.text, (), 0, event.phase))
             case events.Rewound():
                 while len(self.pieces) > event.pieces:
-                    self.kept -= self.pieces.pop().kept
+                    self._pop()
                     del self.entries[self.places.pop() :]
                 if event.entries is not None:
                     del self.entries[event.entries :]
@@ -121,7 +123,7 @@ class Ledger:
                 self.children[event.index] = event.events
             case events.Became():
                 child = Ledger.of(self.children[event.index])
-                self.pieces, self.kept = list(child.pieces), child.kept
+                self.pieces, self.kept, self.inserted = list(child.pieces), child.kept, child.inserted
                 self.entries, self.places = list(child.entries), list(child.places)
             case _:
                 pass
@@ -187,6 +189,14 @@ class Ledger:
         self.entries.append(piece)
         self.pieces.append(piece)
         self.kept += piece.kept
+        if piece.author == "method":
+            self.inserted[piece.text] = self.inserted.get(piece.text, 0) + 1
+
+    def _pop(self) -> None:
+        piece = self.pieces.pop()
+        self.kept -= piece.kept
+        if piece.author == "method":
+            self.inserted[piece.text] -= 1
 
     def _pay(self, call: events.Call) -> None:
         self._add(call.role, call)
