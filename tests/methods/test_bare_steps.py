@@ -104,6 +104,25 @@ def test_a_bare_step_between_hesitant_ones_neither_hesitates_nor_decides(method:
     assert counts(alone(method, whole.replace("Hmm", "Yes"), hesitate=2, **settings), event, "big") == 0
 
 
+@pytest.mark.parametrize(
+    ("method", "settings", "measure"),
+    [
+        ("chunk_gate", {"chunk": 5}, "perplexity of the chunk"),
+        ("confidence_route", {}, "confidence in the tokens"),
+        ("entropy_switch", {}, "entropy of the first token (nats)"),
+        ("likelihood_verify", {}, "mean log-probability of a token (nats)"),
+        ("likelihood_verify", {"measure": "min"}, "lowest log-probability of a token (nats)"),
+        ("policy", {}, "mean log-probability of a token (nats)"),
+        ("reward_guided", {}, "reward"),
+        ("trigger", {"prime": 0}, "share of sure tokens"),
+    ],
+)
+def test_a_judgement_tells_its_measure(method: str, settings: dict[str, Any], measure: str) -> None:
+    found = judged(alone(method, "One.\n\nTwo.\n\n</think>42", **settings))
+    assert found
+    assert {one.measure for one in found} == {measure}
+
+
 def test_the_methods_that_judge_are_the_ones_above() -> None:
     """A new method that judges steps belongs into this file."""
     exempt = {"policy", "stitch", "entropy_switch", "draft_verify", "logprob_subselect", "mentor", "guide"}  # policy: by `verify_steps`

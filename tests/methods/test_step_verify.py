@@ -11,6 +11,7 @@ from solving import authors, by, counts, reasons, solved, texts, thought_of
 
 from speculative import Result
 from speculative.testing import ScriptedEngine
+from speculative.trace.events import Accepted, Rejected
 
 
 def scoring(role: str, scores: Mapping[str, Mapping[str, float]], default: str = "9", **settings: Any) -> ScriptedEngine:
@@ -62,6 +63,19 @@ def test_steps_with_a_low_score_are_written_again_by_big() -> None:
 )
 def test_the_threshold_and_the_kind_of_score(settings: dict[str, Any], kept: str) -> None:
     assert authors(verified(**settings)) == kept
+
+
+@pytest.mark.parametrize(
+    ("settings", "role", "measure"),
+    [
+        ({}, "big", "reply from 0 to 9"),
+        ({"score": "expected"}, "big", "mean of the replies from 0 to 9"),
+        ({"gate": "small"}, "small", "probability of a reply at or above the threshold"),
+    ],
+)
+def test_a_judgement_tells_its_measure(settings: dict[str, Any], role: str, measure: str) -> None:
+    found = [event.judgement for event in verified(**settings).trace if isinstance(event, Accepted | Rejected) and event.judgement]
+    assert {(one.role, one.measure) for one in found} == {(role, measure)}
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,10 @@ async def test_a_dropped_trace_opens_and_its_threshold_can_be_moved(browser):
         await view.locator(".threshold summary").click()
         steps = await view.locator(".steps li").count()
         assert steps == sum(getattr(event, "judgement", None) is not None for event in trace.events)
+        measured = "mean log-probability of a token (nats), from big"
+        assert await view.locator(".threshold .hint").inner_text() == f"Scores: {measured}."
+        pill = view.get_by_role("note", name=re.compile(rf"^kept: score .*: {re.escape(measured)}; threshold -"))
+        assert await pill.first.get_attribute("title") == await pill.first.get_attribute("aria-label")
         slider = view.locator("input[type=range]")
         await slider.focus()
         await tab.page.keyboard.press("End")

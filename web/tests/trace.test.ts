@@ -49,9 +49,9 @@ const EVENTS: AnyEvent[] = [
   STARTED,
   { event: "wrote", at: 1, call: call("big", 2), seed: 1, proposal: proposal(0, "One.", 2) },
   { event: "drafted", at: 2, call: call("small", 3, 1), seed: 1, proposals: [proposal(1, "Two.", 3)] },
-  { event: "rejected", at: 2, drafts: [1], reason: "low", judgement: { score: 1, threshold: 5, role: "big" } },
+  { event: "rejected", at: 2, drafts: [1], reason: "low", judgement: { score: 1, threshold: 5, role: "big", measure: null } },
   { event: "drafted", at: 3, call: call("small", 4, 2), seed: 1, proposals: [proposal(2, "Three.", 4)] },
-  { event: "accepted", at: 3, drafts: [2], judgement: { score: 7, threshold: 5, role: "big" }, cut: null },
+  { event: "accepted", at: 3, drafts: [2], judgement: { score: 7, threshold: 5, role: "big", measure: null }, cut: null },
 ];
 
 describe("a chain", () => {

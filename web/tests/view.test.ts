@@ -6,7 +6,7 @@ import { callsUnderWay, underWay } from "../src/live/under-way";
 import { Chain } from "../src/trace/chain";
 import type { Span } from "../src/trace/timeline";
 import { bandsOf } from "../src/view/author";
-import { agreementOf, factsOf, judgementOf, toldOf } from "../src/view/facts";
+import { agreementOf, factsOf, judgementOf, meaningOf, readingOf, toldOf } from "../src/view/facts";
 import { nearest } from "../src/view/lanes";
 
 function call(role: string, began: number, seconds: number, produced = 0, scored = 0): Call {
@@ -147,6 +147,24 @@ describe("a judgement", () => {
     expect(judged(-1.8e-6, -0.1)).toBe("score 0 ≥ -0.1");
     expect(judged(-1.57, -0.1)).toBe("score -1.57 < -0.1");
     expect(judged(1e-6, 2e-6)).toBe("score 1×10⁻⁶ < 2×10⁻⁶");
+  });
+
+  it("says what its score is", () => {
+    const of = (judgement: object, status = "kept") => ({ judgement, status }) as unknown as Span;
+    const scored = { score: -0.25, threshold: -1, role: "big", measure: "mean log-probability of a token (nats)" };
+    expect(meaningOf(of(scored))).toBe("score -0.25: mean log-probability of a token (nats), from big; threshold -1");
+    expect(meaningOf(of({ score: 1.2, threshold: null, role: null, measure: "perplexity of the chunk" }))).toBe(
+      "score 1.2: perplexity of the chunk",
+    );
+    expect(meaningOf(of({ score: 3, threshold: 7, role: "big" }))).toBe("score 3, from big; threshold 7");
+    expect(meaningOf({ judgement: null } as Span)).toBe("");
+  });
+
+  it("tells its measure among the facts of a text", () => {
+    const judgement = { score: -3.5, threshold: -1, role: "big", measure: "mean log-probability of a token (nats)" };
+    expect(readingOf({ judgement, reading: null } as unknown as Span)).toEqual([
+      "big: score -3.5 < -1 (mean log-probability of a token (nats))",
+    ]);
   });
 });
 

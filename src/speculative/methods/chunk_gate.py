@@ -69,7 +69,7 @@ class ChunkGate(Method):
             chunk = await chain.draft("small", max_tokens=self.chunk)
             scores = await chain.score("big", [] if is_bare(chunk.text) else [chunk])
             perplexity = exp(min(-fmean(scores[0]), 700.0)) if scores and scores[0] else None
-            judgement = None if perplexity is None or chunk.ended else Judgement(perplexity, role="big")
+            judgement = None if perplexity is None or chunk.ended else Judgement(perplexity, role="big", measure="perplexity of the chunk")
             await chain.accept(chunk, judgement=judgement)
             if perplexity is not None and chain.thinking:
                 if _share_below(perplexity, known or earlier) >= self.percentile:

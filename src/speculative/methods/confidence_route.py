@@ -62,7 +62,9 @@ class ConfidenceRoute(Method):
         while chain.thinking:
             step = await chain.draft("small", stop=STEP, logprobs=LIKELY)
             value = None if is_bare(step.text) else self._confidence(step, chain.engines[step.author].tokenizer.to_bytes)
-            await chain.accept(step, judgement=None if value is None or step.ended else Judgement(value, role="small"))
+            await chain.accept(
+                step, judgement=None if value is None or step.ended else Judgement(value, role="small", measure="confidence in the tokens")
+            )
             if value is not None and self.posterior(value) > self.threshold and chain.thinking:
                 await chain.write("big", stop=STEP)
 

@@ -11,8 +11,8 @@ from msgspec import Struct
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
-from speculative.methods.judging import judge_step, likeliest
-from speculative.methods.likelihood_verify import mean_score
+from speculative.methods.judging import REPLY, judge_step, likeliest
+from speculative.methods.likelihood_verify import MEAN, mean_score
 from speculative.methods.step_loop import passes, verify_steps
 from speculative.plan.adaptive import Way
 from speculative.plan.load import PRIOR_ALL, PRIOR_YES, LoadReader
@@ -38,9 +38,9 @@ class StepCheck(Struct, frozen=True):
         """Has big judge a step. Returns None for one that it cannot judge."""
         if self.by == "score":
             score = await mean_score(chain, step)
-            return None if score is None else Judgement(score, self.threshold, "big")
+            return None if score is None else Judgement(score, self.threshold, "big", MEAN)
         marks = await judge_step(chain, "big", step)
-        return Judgement(likeliest(marks), self.threshold, "big") if marks else None
+        return Judgement(likeliest(marks), self.threshold, "big", REPLY) if marks else None
 
 
 class LoadDriver:

@@ -37,7 +37,7 @@ class EntropySwitch(Method):
     async def think(self, chain: Chain) -> None:
         while chain.thinking:
             begun = await chain.draft("small", stop=STEP, max_tokens=self.step_tokens if self.ahead else 1, logprobs=self.top)
-            judgement = Judgement(begun.entropy(0), self.threshold, "small") if begun.ids else None
+            judgement = Judgement(begun.entropy(0), self.threshold, "small", "entropy of the first token (nats)") if begun.ids else None
             if judgement and judgement.score >= self.threshold:
                 chain.reject(begun, "small was uncertain of the first token", judgement=judgement)
                 await chain.write("big", stop=STEP, max_tokens=self.step_tokens)

@@ -14,6 +14,9 @@ DIGITS = tuple("0123456789")
 REPLY_TOKENS = 16
 """Tokens of a reply that has to be read: some models write more than a digit."""
 
+REPLY, MEAN_REPLY = "reply from 0 to 9", "mean of the replies from 0 to 9"
+"""The measures of a judgement by a reply."""
+
 Scores = dict[int, float]
 """The probability of each score."""
 

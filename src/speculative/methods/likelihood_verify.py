@@ -13,6 +13,9 @@ from speculative.methods.step_loop import Pipeline, verify_steps
 from speculative.methods.tunable import Tunable, judged
 from speculative.trace.events import Judgement
 
+MEAN, LEAST = "mean log-probability of a token (nats)", "lowest log-probability of a token (nats)"
+"""The measures of a judgement by likelihood."""
+
 
 class LikelihoodVerify(Method):
     """Small writes each step; big writes it again if it finds the step unlikely.
@@ -44,7 +47,7 @@ class LikelihoodVerify(Method):
 
     async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
         score = await (mean_score if self.measure == "mean" else min_score)(chain, step)
-        return None if score is None else Judgement(score, self.threshold, "big")
+        return None if score is None else Judgement(score, self.threshold, "big", MEAN if self.measure == "mean" else LEAST)
 
 
 async def mean_score(chain: Chain, step: Draft) -> float | None:

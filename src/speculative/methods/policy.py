@@ -9,8 +9,8 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
 from speculative.methods.families import Family
-from speculative.methods.judging import expected, judge_step
-from speculative.methods.likelihood_verify import mean_score
+from speculative.methods.judging import MEAN_REPLY, expected, judge_step
+from speculative.methods.likelihood_verify import MEAN, mean_score
 from speculative.methods.policy_fit import fit_table
 from speculative.methods.policy_process import ALWAYS, History
 from speculative.methods.policy_table import PolicyTable, bundled_table, read_table
@@ -19,6 +19,8 @@ from speculative.methods.tunable import GradedTrace, Tunable, judged
 from speculative.trace.events import Judgement
 
 By = Literal["likelihood", "question", "reward"]
+JUDGES: dict[By, tuple[str, str]] = {"likelihood": ("big", MEAN), "question": ("big", MEAN_REPLY), "reward": ("judge", "reward")}
+"""The role that gives a score, and the measure of it."""
 
 
 class Policy(Method):
@@ -93,7 +95,7 @@ class Policy(Method):
             if self.explore and chain.random.random() < self.explore:
                 threshold = ALWAYS if chain.random.random() < 0.5 else -ALWAYS
             history.add(score, kept=score >= threshold)
-            return Judgement(score, threshold, "judge" if self.by == "reward" else "big")
+            return Judgement(score, threshold, *JUDGES[self.by])
 
         await verify_steps(chain, judge, first_big_steps=self.first_big_steps, step_tokens=self.step_tokens)
 

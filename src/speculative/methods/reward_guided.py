@@ -41,4 +41,4 @@ class RewardGuided(Method):
 
     async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
         (reward,) = await chain.reward("judge", [step])
-        return None if reward is None else Judgement(reward, self.threshold, "judge")
+        return None if reward is None else Judgement(reward, self.threshold, "judge", "reward")

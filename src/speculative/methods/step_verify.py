@@ -8,7 +8,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
 from speculative.methods.families import Family
-from speculative.methods.judging import expected, judge_step, likeliest
+from speculative.methods.judging import MEAN_REPLY, REPLY, expected, judge_step, likeliest
 from speculative.methods.step_loop import Pipeline, verify_steps
 from speculative.methods.tunable import Tunable, judgements
 from speculative.trace.events import Judgement
@@ -52,11 +52,13 @@ class StepVerify(Method):
             scores = await judge_step(chain, "small", step)
             high = sum(probability for score, probability in scores.items() if score >= self.threshold)
             if scores and high >= self.sure:
-                return Judgement(high, self.sure, "small")
+                return Judgement(high, self.sure, "small", "probability of a reply at or above the threshold")
         scores = await judge_step(chain, "big", step)
         if not scores:
             return None
-        return Judgement(likeliest(scores) if self.score == "greedy" else expected(scores), self.threshold, "big")
+        if self.score == "greedy":
+            return Judgement(likeliest(scores), self.threshold, "big", REPLY)
+        return Judgement(expected(scores), self.threshold, "big", MEAN_REPLY)
 
 
 def _scores_of_big(trace: Trace) -> list[float]:

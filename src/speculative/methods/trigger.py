@@ -79,7 +79,9 @@ class Trigger(Method):
         """
         if not step.logprobs:
             return None
-        return Judgement(sum(exp(logprob) > self.tau for logprob in step.logprobs) / len(step.logprobs), self.rho, "small")
+        return Judgement(
+            sum(exp(logprob) > self.tau for logprob in step.logprobs) / len(step.logprobs), self.rho, "small", "share of sure tokens"
+        )
 
     def _is_suspect(self, share: float) -> bool:
         return share > self.rho if self.direction == "over" else share < self.rho

@@ -65,12 +65,13 @@ class Judgement(Struct, frozen=True, gc=False):
 
     The score is compared with the threshold.
     `threshold` is None where the best of several drafts is taken, or where a number that is computed from the score is compared; `role` is
-    None where the method computed the score.
+    None where the method computed the score. `measure` says in a few words what the score is ("mean log-probability of a token").
     """
 
     score: float
     threshold: float | None = None
     role: str | None = None
+    measure: str | None = None
 
 
 class EngineCard(Struct, frozen=True):

@@ -25,8 +25,8 @@ VERSION = 3
 """The version of the format that is written.
 
 Version 1 lacks `began`, `shared_cache_tokens`, `top_logprobs` and `judgement`; both older ones lack the events `noted` and `rewarded`, and
-`choices`, `choice_logprobs`, `cut`, `entries`, `instruction` and `tops`. Their seeds are counted in another way, so they cannot be
-replayed.
+`choices`, `choice_logprobs`, `cut`, `entries`, `instruction`, `measure` and `tops`. Their seeds are counted in another way, so
+they cannot be replayed.
 """
 
 READABLE = (1, 2, VERSION)

@@ -257,6 +257,7 @@ export interface Judgement {
   score: number;
   threshold: number | null;
   role: string | null;
+  measure: string | null;
 }
 
 export interface Mark {
@@ -553,7 +554,7 @@ export const SHAPES: Record<string, Shape> = {
   InnerWork: {"fields": {"calls": {"list": {"name": "Call"}}, "chains": {"list": {"list": "event"}}}, "needs": ["calls"]},
   Inserted: {"fields": {"event": {"one": ["inserted"]}, "at": "number", "text": "text", "phase": {"one": ["answer", "thinking"]}}, "needs": ["event", "text", "phase"]},
   Instructed: {"fields": {"event": {"one": ["instructed"]}, "at": "number", "role": "text", "text": "text", "tokens": "whole"}, "needs": ["event", "role", "text", "tokens"]},
-  Judgement: {"fields": {"score": "number", "threshold": {"either": ["number", "null"]}, "role": {"either": ["text", "null"]}}, "needs": ["score"]},
+  Judgement: {"fields": {"score": "number", "threshold": {"either": ["number", "null"]}, "role": {"either": ["text", "null"]}, "measure": {"either": ["text", "null"]}}, "needs": ["score"]},
   Message: {"fields": {"role": {"one": ["assistant", "system", "user"]}, "content": "text"}, "needs": ["role", "content"]},
   Noted: {"fields": {"event": {"one": ["noted"]}, "at": "number", "role": "text", "text": "text", "tokens": "whole"}, "needs": ["event", "role", "text", "tokens"]},
   Prefilled: {"fields": {"event": {"one": ["prefilled"]}, "at": "number", "call": {"name": "Call"}, "seed": "whole", "completion": {"name": "Completion"}}, "needs": ["event", "call", "seed", "completion"]},

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import type { MethodList } from "../data/types";
-import { decide, direction, sliderOf } from "../trace/steps";
+import { decide, direction, type Step, sliderOf } from "../trace/steps";
 import { brief, plural } from "../view/dom";
 import type { Run } from "./run";
 import { fieldsOf } from "./schema";
@@ -18,6 +18,11 @@ function boundsOf(run: Run, methods: MethodList["methods"]): { least?: number; m
   return (compared && fieldsOf(card?.schema ?? {}).find(({ name }) => name === "threshold")) || {};
 }
 
+/** What the score of a step is, where the trace tells it. */
+function measureOf({ measure, judge }: Step): string {
+  return measure ? `${measure}${judge ? `, from ${judge}` : ""}` : "";
+}
+
 /** Decides the judged steps of a finished chain again, at another threshold. */
 export function Threshold({ run, methods }: { run: Run; methods: MethodList["methods"] }) {
   const steps = run.chain.steps.found;
@@ -29,6 +34,7 @@ export function Threshold({ run, methods }: { run: Run; methods: MethodList["met
   if (way === null) return <p class="hint">{UNCLEAR}</p>;
   const { before, after, at } = sliderOf(steps, boundsOf(run, methods));
   const threshold = at(place);
+  const measured = [...new Set(steps.map(measureOf).filter(Boolean))].join("; ");
   const now = decide(steps, threshold, way);
   const kept = now.filter(Boolean).length;
   const first = now.findIndex((keep, number) => keep !== steps[number]!.kept);
@@ -50,6 +56,7 @@ export function Threshold({ run, methods }: { run: Run; methods: MethodList["met
           onInput={(event) => choose(event.currentTarget.valueAsNumber)}
         />
       </label>
+      {measured && <p class="hint">Scores: {measured}.</p>}
       <ol class="steps">
         {steps.map((one, number) => (
           <li key={one.draft} class={`${now[number] ? "keep" : "rewrite"}${now[number] === one.kept ? "" : " changed"}`}>

@@ -9,6 +9,7 @@ export interface Step {
   score: number;
   threshold: number;
   judge: string | null;
+  measure: string | null;
   kept: boolean;
   tokens: number;
 }
@@ -34,8 +35,8 @@ export class Steps {
       return;
     }
     const known = this.texts.get(draft) ?? { text: "", author: "", tokens: 0 };
-    const { score, threshold, role } = judgement;
-    this.found.push({ draft, ...known, score, threshold, judge: role ?? null, kept: event.event === "accepted" });
+    const { score, threshold, role, measure } = judgement;
+    this.found.push({ draft, ...known, score, threshold, judge: role ?? null, measure: measure ?? null, kept: event.event === "accepted" });
   }
 }
 

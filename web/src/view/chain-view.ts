@@ -4,8 +4,9 @@ import type { Span, Timeline, Writing } from "../trace/timeline";
 import { hue } from "./author";
 import { h } from "./dom";
 import { DraftsView } from "./drafts";
-import { factsOf, judgementOf } from "./facts";
+import { factsOf } from "./facts";
 import { Flow } from "./flow";
+import { pillOf } from "./pill";
 
 const DRAFTS = 8;
 const EXCERPT = 2_000;
@@ -136,9 +137,9 @@ export class ChainView {
     const runs = this.flow.add(span);
     for (const run of runs) this.known.set(run, span);
     this.places.push(runs);
-    const judged = judgementOf(span);
     const last = runs.at(-1);
-    if (judged && last && span.text.trim()) Flow.mark(last, h("span", { class: "judgement good", text: `✓ ${judged}` }));
+    const pill = last && span.text.trim() ? pillOf(span) : null;
+    if (last && pill) Flow.mark(last, pill);
   }
 
   private turn(phase: string): void {

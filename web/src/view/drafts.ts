@@ -3,7 +3,8 @@
 import type { Span } from "../trace/timeline";
 import { hue } from "./author";
 import { h, plural } from "./dom";
-import { judgementOf, readingOf } from "./facts";
+import { readingOf } from "./facts";
+import { pillOf } from "./pill";
 
 const EXCERPT = 90;
 const SHOWN = 200_000;
@@ -114,12 +115,12 @@ function summaryOf(spans: Span[]): (HTMLElement | string)[] {
   const back = spans.every((span) => span.verdict === "taken back");
   const authors = new Set(spans.map(({ author }) => author));
   const by = authors.size === 1 ? first?.author : "";
-  const judged = spans.length === 1 ? judgementOf(spans[0]!) : "";
+  const pill = spans.length === 1 ? pillOf(spans[0]!) : null;
   return [
     h("span", { class: "cross", "aria-hidden": "true", text: "✗ " }),
     h("b", { text: back ? "text" : plural(spans.length, "draft") }),
     `${by ? ` of ${by}` : ""} ${back ? "taken back" : "discarded"}, ${plural(tokens, "token")} `,
-    ...(judged ? [h("span", { class: "judgement", text: judged }), " "] : []),
+    ...(pill ? [pill, " "] : []),
     h("span", { class: `excerpt ${hue(first?.author ?? "other")}`, text: words }),
   ];
 }

@@ -22,7 +22,8 @@ export function factsOf(span: Span): string {
 export function readingOf(span: Span): string[] {
   const { reading } = span;
   const likely = reading ? `mean log-probability for ${reading[0]} ${brief(reading[1])} nats` : "";
-  return [likely, judgementOf(span), agreementOf(span)].filter(Boolean);
+  const measure = span.judgement?.measure;
+  return [likely, judgementOf(span) + (measure ? ` (${measure})` : ""), agreementOf(span)].filter(Boolean);
 }
 
 function verbOf({ status, verdict }: Span): string {
@@ -54,6 +55,19 @@ export function judgementOf(span: Span): string {
   const { score, threshold } = judgement;
   const sign = score >= threshold ? "≥" : "<";
   return `${by}score ${rounded(score, threshold)} ${sign} ${brief(threshold)}`;
+}
+
+/** What the score of a span is, in words: its measure, the role that gave it, and its threshold. An empty text without a judgement. */
+export function meaningOf({ judgement }: Span): string {
+  if (!judgement) return "";
+  const { score, threshold, role, measure } = judgement;
+  const compared = threshold !== null && threshold !== undefined;
+  return [
+    `score ${compared ? rounded(score, threshold) : rounded(score)}`,
+    ...(measure ? [`: ${measure}`] : []),
+    ...(role ? [`, from ${role}`] : []),
+    ...(compared ? [`; threshold ${brief(threshold)}`] : []),
+  ].join("");
 }
 
 /** A score as brief as its comparison allows: a millionth beside a tenth is zero. */
