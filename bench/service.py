@@ -227,7 +227,7 @@ def compared(runs: dict[str, list[dict[str, float]]], field: str, path: str, our
 
 
 def against(source: str, port: int, chains: int = 64, rate: float = 50.0, seconds: float = 5.0, repeats: int = 3) -> None:
-    """Prints the CPU a token of this version and of another one, in turns, over that of the pass-through."""
+    """Prints the CPU a token and the first token of this version and of another one, in turns, against the pass-through."""
     tokens = int(rate * seconds)
     with (
         Process("fake", port, tokens, 1 / rate) as model,
@@ -238,13 +238,27 @@ def against(source: str, port: int, chains: int = 64, rate: float = 50.0, second
         for path, middle in (("bare", bare), ("service", before), ("service", now)):  # a first time, which does not count
             asyncio.run(load(middle.url, path, 16, 20, 1 / rate))
         found: dict[str, list[float]] = {"before": [], "now": []}
+        later: dict[str, list[float]] = {"before": [], "now": []}
         for _ in range(repeats):
             usual = figures(bare, "bare", chains, rate, tokens)["cpu_us_token"]
             for name, middle in (("before", before), ("now", now)):
                 found[name].append(figures(middle, "service", chains, rate, tokens)["cpu_us_token"] / usual)
+        for _ in range(5 * repeats):
+            usual = first_ms(bare, "bare", rate)
+            for name, middle in (("before", before), ("now", now)):
+                later[name].append(first_ms(middle, "service", rate) - usual)
         for name, ratios in found.items():
             print(f"{name}: {statistics.median(ratios):.2f} times the pass-through ({min(ratios):.2f} to {max(ratios):.2f})")
+        for name, waits in later.items():
+            low, median, high = statistics.quantiles(waits, n=4)
+            print(f"{name}: first token {median:.1f} ms later at 16 chains ({low:.1f} to {high:.1f}, quartiles)")
         print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+def first_ms(middle: Process, path: str, rate: float) -> float:
+    """The time to the first token of 16 chains that all begin within the time of one token."""
+    done = asyncio.run(load(middle.url, path, 16, 3, 1 / rate))
+    return 1000 * statistics.median(first for first, _, _ in done)
 
 
 def per_call(port: int, chains: int = 64, tokens: int = 640) -> dict[str, float]:

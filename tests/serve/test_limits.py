@@ -69,14 +69,15 @@ def test_too_many_chains_wait_and_then_get_429():
 def test_the_ballots_of_a_vote_are_chains():
     """Else one request could become as many chains as its ballots multiply to."""
     with serving(pair(delay=0.05), max_chains=6, queue_seconds=0.05) as served:
-        for wrappers in (
-            ["vote(ballots=7)"],
-            ["vote(ballots=3)", "vote(ballots=3)"],
-            ["early_exit", "vote(ballots=8000)", "vote(ballots=8000)"],
+        for wrappers, place in (
+            ("vote(ballots=7)", "with.ballots"),
+            (["vote(ballots=3)", "vote(ballots=4)"], "with[1].ballots"),
+            (["early_exit", "vote(ballots=8001)", "vote(ballots=8000)"], "with[1].ballots"),
         ):
             refused = served.post(json={**ASK, "with": wrappers})
-            assert (refused.status_code, refused.json()["error"]["param"]) == (400, "with")
-            assert "at most 6 chains at once (--max-chains), got " in refused.json()["error"]["message"]
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, place)
+            told = "vote.ballots: a request may have at most 6 chains at once (--max-chains), got "
+            assert refused.json()["error"]["message"].startswith(told)
         with contextlib.closing(served.connect(json.dumps({**ASK, "with": ["vote(ballots=3)"], "n": 2}).encode())):
             served.wait(lambda: served.state.queue.running == 6)
             assert served.post().status_code == 429

@@ -408,9 +408,10 @@ CHAT, RAW, ITEMS = ("/v1/chat/completions", ASK), ("/v1/completions", {"prompt":
         (ITEMS, {"input": " "}, "input", "input: the problem is empty; give its text"),
         (CHAT, {"params": {"switch_chunk": 0}}, "params.switch_chunk", "random_switch: switch_chunk must be at least 1, got 0"),
         (CHAT, {"params": {"switch_chnk": 4}}, "params.switch_chnk", "unknown parameter of random_switch 'switch_chnk'"),
-        (CHAT, {"with": "vote(ballots=0)"}, "with", "vote: ballots must be at least 1, got '0'"),
+        (CHAT, {"with": ["early_exit", "vote(ballots=0)"]}, "with[1].ballots", "vote: ballots must be at least 1, got '0'"),
         (CHAT, {"with": "vote(inner=1)"}, "with", "wrapper 'vote(inner=1)': `inner` cannot be set, since it is the method"),
         (CHAT, {"with": ["vot"]}, "with", "unknown wrapper 'vot'; did you mean 'vote'"),
+        (CHAT, {"model": "speculative/vote"}, "model", "the model must be a method or a preset, got the wrapper 'vote'; name a method"),
         (
             CHAT,
             {"model": "speculative", "method": "vote"},

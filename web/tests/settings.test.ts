@@ -99,10 +99,16 @@ describe("a wrapper", () => {
   });
 
   it("has the service's errors at its own field", () => {
-    const error = "n, ballots: a request may have at most 64 chains, got 1000; ask for fewer";
-    expect([...refusals([{ error, param: "n" }], around({ ballots: "1000" }), LIST)]).toEqual([["0.with.0.ballots", error]]);
-    const whole = "with: a request may have at most 64 chains at once (--max-chains), got 1000; ask for fewer";
-    expect([...refusals([{ error: whole, param: "with" }], around({ ballots: "1000" }), LIST)]).toEqual([["0.with.0.ballots", whole]]);
-    expect(refusals([{ error, param: "n" }], SETTINGS, LIST).size).toBe(0);
+    const error = "vote.ballots: a request may have at most 64 chains at once (--max-chains), got 1000; ask for fewer";
+    const whole = "wrapper 'vote(inner=1)': `inner` cannot be set";
+    expect([...refusals([{ error, param: "with[0].ballots" }])]).toEqual([["0.with.0.ballots", error]]);
+    expect([
+      ...refusals([
+        { error: "", param: null },
+        { error: whole, param: "with[1]" },
+      ]),
+    ]).toEqual([["1.with.1", whole]]);
+    expect([...refusals([{ error, param: "params.samples" }])]).toEqual([["0.params.samples", error]]);
+    expect(refusals([{ error, param: "n" }]).size).toBe(0);
   });
 });

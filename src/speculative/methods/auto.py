@@ -64,7 +64,7 @@ class Auto(Method):
 
     @property
     def chains_at_once(self) -> int:
-        return self.samples if self.allow == "cascade" else 1
+        return super().chains_at_once if self.allow == "cascade" else 1
 
     @property
     def takes_back(self) -> bool:

@@ -46,6 +46,10 @@ class Method(BaseModel):
     """Fields whose value may be the content of a file, written `@FILE`."""
     probe: ClassVar[dict[str, Any]] = {}
     """Parameters with which `speculative tune` runs it first, to record the scores of its decisions."""
+    chains_field: ClassVar[str | None] = None
+    """The field that says how many chains one problem becomes, where that can be more than one."""
+    listed: ClassVar[bool] = True
+    """Whether a service lists it among its models."""
     drafts_field: ClassVar[str | None] = None
     """The field that says how many drafts one call may ask an engine for, where that can be more than one."""
 
@@ -59,7 +63,7 @@ class Method(BaseModel):
     @property
     def chains_at_once(self) -> int:
         """The number of chains that one problem becomes."""
-        return 1
+        return getattr(self, self.chains_field) if self.chains_field else 1
 
     @property
     def instructs(self) -> bool:

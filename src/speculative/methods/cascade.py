@@ -29,13 +29,10 @@ class Cascade(Method):
     asks_only: ClassVar[frozenset[str]] = frozenset({"big"})
     append_only: ClassVar[bool] = False
     parallel: ClassVar[bool] = True
+    chains_field: ClassVar[str | None] = "samples"
 
     samples: int = Field(3, ge=1, description="chains that small writes")
     agree: float = Field(0.6, gt=0, le=1, description="share of equal answers that is enough")
-
-    @property
-    def chains_at_once(self) -> int:
-        return self.samples
 
     async def run(self, chain: Chain) -> None:
         if not await try_small(chain, self.samples, self.agree):

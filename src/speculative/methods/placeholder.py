@@ -17,6 +17,7 @@ class Placeholder(Method):
     """
 
     family: ClassVar[Family] = "baseline"
+    listed: ClassVar[bool] = False
 
     async def think(self, chain: Chain) -> None:
         half = None if chain.left is None else max(1, chain.left // 2)  # what may be produced is for both

@@ -41,6 +41,7 @@ class Vote(Wrapper):
     family: ClassVar[Family] = "around a method"
     append_only: ClassVar[bool] = False
     parallel: ClassVar[bool] = True
+    chains_field: ClassVar[str | None] = "ballots"
 
     ballots: int = Field(5, ge=1, description="chains that vote")
     weights: Literal["equal", "confidence"] = Field("equal", description="how much each vote weighs")
@@ -53,10 +54,6 @@ class Vote(Wrapper):
         if self.weights == "confidence" and self.inner.chains_at_once > 1:
             raise ValueError(f"weights=confidence must be around a method of one chain of thought, got {type(self.inner).name()}")
         return self
-
-    @property
-    def chains_at_once(self) -> int:
-        return self.ballots * self.inner.chains_at_once
 
     def required_abilities(self) -> dict[str, set[str]]:
         weighed = {role: {"logprobs"} for role in self.inner.uses() & {"big", "small"}} if self.weights == "confidence" else {}

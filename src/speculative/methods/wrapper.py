@@ -56,7 +56,7 @@ class Wrapper(Method):
 
     @property
     def chains_at_once(self) -> int:
-        return self.inner.chains_at_once
+        return super().chains_at_once * self.inner.chains_at_once
 
     def prepare(self, problem: Problem) -> Problem:
         return self.inner.prepare(problem)

@@ -89,7 +89,7 @@ def protected_router(state: ServiceState) -> APIRouter:
 
 def _add_generation_routes(router: APIRouter, state: ServiceState, prefix: str) -> None:
     async def body_of(request: Request, model: type[BaseModel]) -> Any:
-        return await read_body(request, model, state.settings, state.closing)
+        return await read_body(request, model, state.settings, state.bodies)
 
     async def chat_completions(request: Request) -> Response:
         """Writes one chain of thought with two models, and its answer."""

@@ -22,27 +22,40 @@ STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 MARKS = (b",", b":", b"[", b"{")
 
 
-async def read_body(request: Request, model: type[Model], settings: Settings, closing: asyncio.Event) -> Model:
+class BodyDeadlines:
+    """Ends the wait for bodies: each at its deadline, and all when the service shuts down."""
+
+    def __init__(self) -> None:
+        self._closed = False
+        self._waits: set[asyncio.Timeout] = set()
+
+    def close(self) -> None:
+        """Waits for no body any more."""
+        self._closed = True
+        for wait in self._waits:
+            wait.reschedule(asyncio.get_running_loop().time())
+
+    async def read(self, request: Request, settings: Settings) -> bytes:
+        """Reads a body. Raises `ApiError` (408, 413, 503)."""
+        wait = asyncio.timeout(0 if self._closed else settings.request_seconds)
+        self._waits.add(wait)
+        try:
+            async with wait:
+                return await _read(request, settings)
+        except TimeoutError:
+            raise shutting_down() if self._closed else _late(settings.request_seconds) from None
+        finally:
+            self._waits.discard(wait)
+
+
+async def read_body(request: Request, model: type[Model], settings: Settings, deadlines: BodyDeadlines) -> Model:
     """Reads and validates a body.
 
-    Args:
-        closing: set when the service shuts down; the rest of a body is not waited for then.
-
     Raises:
-        ApiError: 400 (not JSON, or not of this form), 408, 413 or 415.
+        ApiError: 400 (not JSON, or not of this form), 408, 413, 415 or 503.
     """
     _check_headers(request, settings.max_body)
-    reading = asyncio.ensure_future(_read(request, settings))
-    stopping = asyncio.ensure_future(closing.wait())
-    try:
-        await asyncio.wait((reading, stopping), timeout=settings.request_seconds, return_when=asyncio.FIRST_COMPLETED)
-        if reading.done():
-            return parse_body(reading.result(), model)
-        raise shutting_down() if stopping.done() else _late(settings.request_seconds)
-    finally:
-        reading.cancel()
-        stopping.cancel()
-        await asyncio.gather(reading, stopping, return_exceptions=True)
+    return parse_body(await deadlines.read(request, settings), model)
 
 
 def parse_body(data: bytes, model: type[Model]) -> Model:

@@ -80,19 +80,20 @@ class ChainReply:
         return EventStream(self._stream(chains, signal), self._end_stream, {OVERHEAD: f"{1000 * ahead:.3f}"})
 
     async def _stream(self, chains: RunningChains, signal: Signal) -> AsyncGenerator[bytes]:
+        begin = self._writer.begin()
         try:
-            yield self._writer.begin()
             async for data in self._texts(chains, signal):
-                yield data
+                yield begin + data  # in one part: each takes a call of the system
+                begin = b""
             await self._open.aclose()  # before the end is sent: a client that has it finds its chains counted
             self._observe_overhead()
             yield self._writer.end(self._outcomes)
         except Exception as error:  # noqa: BLE001  every error is sent to the client
             self._outcomes = []
-            yield self._writer.error(self._report(error))
+            yield begin + self._writer.error(self._report(error))
 
     async def _texts(self, chains: RunningChains, signal: Signal) -> AsyncGenerator[bytes]:
-        feeds, outcomes, waiting = dict(enumerate(chains.feeds)), dict[int, ChainOutcome](), True
+        feeds, outcomes, waiting, first = dict(enumerate(chains.feeds)), dict[int, ChainOutcome](), True, True
         while feeds:
             await signal.next()
             done = [index for index in feeds if chains.is_done(index)]
@@ -105,9 +106,9 @@ class ChainReply:
             if data and waiting:
                 waiting = False
                 self._state.metrics.seconds("first_text").observe(self._elapsed())
-            if data or signal.silent:
+            if data or signal.silent or first:
                 yield data or COMMENT
-                signal.silent, signal.sent = False, True
+                signal.silent, signal.sent, first = False, True, False
         self._outcomes = [outcomes[index] for index in sorted(outcomes)]
 
     def _news(self, index: int, feed: TextFeed) -> bytes:

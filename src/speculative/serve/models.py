@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from speculative.errors import UnknownNameError, UnsupportedMethodError
-from speculative.methods.registry import names
+from collections.abc import Mapping
+
+from speculative.errors import UnsupportedMethodError
+from speculative.methods.base import Method
 from speculative.pair import Pair
 from speculative.serve.completion_writer import encode
 from speculative.serve.replies import ModelCard, ModelList
-from speculative.serve.request import OWNER, find_preset, innermost
-from speculative.settings import Settings
+from speculative.serve.request import OWNER, innermost, unknown_model
+from speculative.settings import Preset
 
 
 class ModelCatalog:
@@ -17,23 +19,23 @@ class ModelCatalog:
     `pair`: None while it loads. Until then every method is listed, without a context length.
     """
 
-    def __init__(self, settings: Settings, created: int, pair: Pair | None) -> None:
-        self._settings, self._created, self._pair = settings, created, pair
-        cards = {name: self._card(name) for name in (*names(), *settings.presets)}
+    def __init__(self, presets: Mapping[str, Preset], default: str, created: int, pair: Pair | None) -> None:
+        self._default, self._created, self._pair = default, created, pair
+        cards = {name: self._card(name, preset.build()) for name, preset in presets.items()}
         self._cards = {name: card for name, card in cards.items() if card}
-        self.page = encode(ModelList(list(self._cards.values())))
+        listed = [card for name, card in self._cards.items() if type(presets[name].build()).listed]
+        self.page = encode(ModelList(listed))
 
     def one(self, model: str) -> ModelCard:
         """Finds one model by its id. Raises `UnknownNameError`."""
         name = model.removeprefix(f"{OWNER}/")
-        card = self._cards.get(self._settings.method if name == OWNER else name)
+        card = self._cards.get(self._default if name == OWNER else name)
         if card is None:
-            raise UnknownNameError("model", model[:256], [card.id for card in self._cards.values()])
+            raise unknown_model(model[:256], self._cards)
         return card
 
-    def _card(self, name: str) -> ModelCard | None:
+    def _card(self, name: str, method: Method) -> ModelCard | None:
         """Describes a model, or returns None for a method that the pair cannot serve."""
-        method = find_preset(self._settings, name).build()
         kind = type(innermost(method))
         about = {"method": method.full_name, "params": method.params, "about": kind.summary()}
         about |= {"append_only": method.text_is_final, "schema": kind.model_json_schema()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct, structs
@@ -76,12 +76,12 @@ class RequestReader:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.presets = {name: Preset(method=name) for name in names()} | settings.presets
         self.big_names: tuple[str, ...] = ()
         """Names of the big model, once it is loaded; an advisor tool may name its advisor by one."""
-        known = [*names(), *settings.presets]
-        if settings.method not in known:
-            raise UnknownNameError("method", settings.method, known)
-        self.default = find_preset(settings, settings.method)
+        if settings.method not in self.presets:
+            raise UnknownNameError("method", settings.method, [*self.presets])
+        self.default = self.presets[settings.method]
         self.default.build()
         for name, preset in settings.presets.items():
             if name in (*names(), OWNER):
@@ -150,13 +150,11 @@ class RequestReader:
             return problem
         return structs.replace(problem, max_produced=produced, max_seconds=seconds)
 
-    def check_params(self, method: Method) -> Method:
+    def check_params(self, method: Method, path: str = "params") -> Method:
         """Raises `ApiError` if a parameter is larger than the service allows."""
         for name, value in method:
-            if isinstance(value, Method):
-                self.check_params(value)
-            elif isinstance(value, int) and abs(value) > (most := self.settings.max_param):
-                raise _refusal("params", f"{name} must be at most {most} in this service (--max-param), got {value}", f"params.{name}")
+            if isinstance(value, int) and abs(value) > (most := self.settings.max_param):
+                raise _refusal(path, f"{name} must be at most {most} in this service (--max-param), got {value}", f"{path}.{name}")
         return method
 
     def check_drafts(self, request: ChainRequest) -> ChainRequest:
@@ -183,21 +181,15 @@ class RequestReader:
         most = self.settings.max_chains
         if chains.chains <= most:
             return
-        own = innermost(chains.method).chains_at_once
-        counts = (
-            (chains.n, "n"),
-            (len(chains.problems) // chains.n, "prompt"),
-            (chains.method.chains_at_once // own, "with" if request.wrappers else "model"),
-            (
-                own,
-                next(
-                    (f"params.{name}" for name, value in (request.params or {}).items() if value == own),
-                    "method" if request.method else "model",
-                ),
-            ),
-        )
-        field = max(counts)[1]
-        raise _refusal(field, f"a request may have at most {most} chains at once (--max-chains), got {chains.chains}; ask for fewer")
+        counts = [(chains.n, "n", "n"), (len(chains.problems) // chains.n, "prompt", "prompt")]
+        for path, layer in _layers(request, chains.method):
+            field, inner = layer.chains_field, layer.inner.chains_at_once if isinstance(layer, Wrapper) else 1
+            given = path if path != "params" or field in (request.params or {}) else "method" if request.method else "model"
+            place = f"{given}.{field}" if given.startswith(("with", "params")) else given
+            counts.append((layer.chains_at_once // inner, place, f"{layer.name()}.{field}" if given.startswith("with") else place))
+        _, place, name = max(counts)
+        reason = f"a request may have at most {most} chains at once (--max-chains), got {chains.chains}; ask for fewer"
+        raise _refusal(name, reason, place)
 
     # ---- parts of a request -----------------------------------------------------------------------------------------
 
@@ -350,28 +342,51 @@ class RequestReader:
         Parameters of the request are added to those of a preset.
         """
         label, preset = self._preset(request)
-        wrappers = [request.wrappers] if isinstance(request.wrappers, str) else request.wrappers or []
         try:
-            method = build(preset.method, {**preset.params, **(request.params or {})}, paths=False)
+            method = build(preset.method, {**preset.params, **(request.params or {})}, preset.wrappers, paths=False)
         except UsageError as error:
             raise _method_error(error, request) from None
-        try:
-            method = build(method, wrappers=[*preset.wrappers, *wrappers], paths=False)
-        except UsageError as error:
-            raise ApiError(400, str(error), param="with" if wrappers else None) from None
-        return f"{OWNER}/{label}", self.check_params(method)
+        for path, wrapper in _wrappers(request):
+            try:
+                method = build(method, wrappers=[wrapper], paths=False)
+            except UsageError as error:
+                raise ApiError(400, str(error), param=f"{path}.{error.field}" if error.field else path) from None
+        for path, layer in _layers(request, method):
+            self.check_params(layer, path)
+        return f"{OWNER}/{label}", method
 
     def _preset(self, request: schemas.GenerationRequest) -> tuple[str, Preset]:
         """Finds the method or preset that `model` or `method` names."""
         label = (request.model or OWNER).removeprefix(f"{OWNER}/")
         if label != OWNER:
-            preset = find_preset(self.settings, label, shown=request.model)
+            if label not in self.presets:
+                raise unknown_model(str(request.model), self.presets)
+            preset = self.presets[label]
             if request.method is not None and request.method != preset.method:
                 raise _refusal("method", f"{request.method!r} contradicts model {request.model!r}; use the model {OWNER!r} with `method`")
             return label, preset
         if request.method is not None:
             return request.method, Preset(method=request.method)
         return self.settings.method, self.default
+
+
+def _wrappers(request: schemas.GenerationRequest) -> list[tuple[str, str]]:
+    """Returns the wrappers of a request, each with its place in it."""
+    if isinstance(request.wrappers, str):
+        return [("with", request.wrappers)]
+    return [(f"with[{place}]", wrapper) for place, wrapper in enumerate(request.wrappers or ())]
+
+
+def _layers(request: schemas.GenerationRequest, method: Method) -> Iterator[tuple[str, Method]]:
+    """Yields the wrappers and the method inside them, each with its place in the request.
+
+    Wrappers of a preset are part of the `model`.
+    """
+    places = [path for path, _ in _wrappers(request)]
+    while isinstance(method, Wrapper):
+        yield places.pop() if places else "model", method
+        method = method.inner
+    yield "params", method
 
 
 def _chosen_limit(budgets: Mapping[str, int | None], efforts: Mapping[str, str | None]) -> tuple[int | None, str | None]:
@@ -388,13 +403,13 @@ def _chosen_limit(budgets: Mapping[str, int | None], efforts: Mapping[str, str |
     return budget and budget[1], effort and effort[1]
 
 
-def find_preset(settings: Settings, name: str, shown: str | None = None) -> Preset:
-    """Finds a preset or a method by name. Raises `UnknownNameError`."""
-    if name in settings.presets:
-        return settings.presets[name]
-    if name in names():
-        return Preset(method=name)
-    raise UnknownNameError("model", shown or name, [f"{OWNER}/{known}" for known in (*names(), *settings.presets)])
+def unknown_model(model: str, known: Iterable[str]) -> ApiError | UnknownNameError:
+    """Makes the error for a model that the service does not have."""
+    name = model.removeprefix(f"{OWNER}/")
+    if name not in names(wrappers=True):
+        return UnknownNameError("model", model, [f"{OWNER}/{other}" for other in known])
+    step = f'name a method as the model, and the wrapper beside it: "with": ["{name}"]'
+    return ApiError(404, f"the model must be a method or a preset, got the wrapper {name!r}; {step}", code="model_not_found", param="model")
 
 
 def innermost(method: Method) -> Method:

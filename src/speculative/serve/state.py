@@ -11,6 +11,7 @@ from speculative import __version__
 from speculative.errors import SpeculativeError
 from speculative.pair import Pair
 from speculative.redaction import Redactor, without_address
+from speculative.serve.body import BodyDeadlines
 from speculative.serve.completion_writer import encode
 from speculative.serve.errors import ApiError
 from speculative.serve.health import EngineProbe
@@ -38,9 +39,9 @@ class ServiceState:
         self.metrics = Metrics(self.queue)
         self.redact = Redactor(self.keys)
         self.created = int(time.time())
-        self.models = ModelCatalog(settings, self.created, None)
+        self.models = ModelCatalog(self.reader.presets, settings.method, self.created, None)
         self.methods = encode(method_list(settings, None, __version__))
-        self.closing = asyncio.Event()
+        self.bodies = BodyDeadlines()
         self.failure: Exception | None = None
         self._open_pair, self._on_failure = open_pair, on_failure
         self._pair: Pair | None = None
@@ -81,7 +82,7 @@ class ServiceState:
     def close(self) -> None:
         """Turns away waiting requests, and stops waiting for bodies on their way."""
         self.queue.close()
-        self.closing.set()
+        self.bodies.close()
 
     async def readiness(self) -> tuple[str, str]:
         """Returns the reason why the service is not ready, and the missing model.
@@ -108,7 +109,7 @@ class ServiceState:
             if self._on_failure:
                 self._on_failure()
             return
-        self.models, self._pair = ModelCatalog(self.settings, self.created, pair), pair
+        self.models, self._pair = ModelCatalog(self.reader.presets, self.settings.method, self.created, pair), pair
         self.methods = encode(method_list(self.settings, pair, __version__))
         self.reader.big_names = tuple(dict.fromkeys((without_address(pair["big"].name), "big")))
         self._probes = {id(engine): EngineProbe(engine, self.redact) for engine in pair.values()}

@@ -90,7 +90,7 @@ class SplitReasonService(Struct, frozen=True):
         async def speculative_reason(request: Request) -> Response:
             """Writes one chain, in the form of SplitReason."""
             try:
-                fields = await read_body(request, SplitReasonRequest, state.settings, state.closing)
+                fields = await read_body(request, SplitReasonRequest, state.settings, state.bodies)
                 chains = self._read(state, fields)
                 return await ChainReply(state, request, SplitReasonWriter(chains)).respond()
             except (ApiError, SpeculativeError) as error:

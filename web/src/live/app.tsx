@@ -53,7 +53,7 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
     results.current?.scrollIntoView({ block: "nearest", behavior: "smooth" });
     await Promise.all(made.map((run, place) => run.stream(service, asks[place]!)));
     setRunning(false);
-    setMistakes(unchanged(refusals(made, settings, list), settings, latest.current.settings));
+    setMistakes(unchanged(refusals(made), settings, latest.current.settings));
     const entry = { id: Date.now(), time: Date.now(), settings, chains: made.filter((run) => run.chain.started).map(chainOf) };
     if (entry.chains.length) await keep(entry);
     setPast(await entries());
