@@ -11,14 +11,15 @@ from typing import Any, TypeVar, get_args
 from msgspec import structs
 
 from speculative._sync import end_all
-from speculative.chain.calls import Taken, derive_seed
+from speculative.chain.calls import derive_seed
 from speculative.engines.base import Ability, Authors, CallStats, Completion, Decoding, Delta, Engine, Ids, Scores, prefill_tokens
 from speculative.errors import EngineError, UnsupportedMethodError, UsageError
 from speculative.methods.base import Method
 from speculative.methods.wrapper import Wrapper
 from speculative.problem import Degrade, Problem
 from speculative.prompts import find_dialect
-from speculative.tower.run import OnIds, TowerRun
+from speculative.tower.call import TowerCall
+from speculative.tower.run import TowerRun
 from speculative.trace.events import Degraded
 
 T = TypeVar("T")
@@ -79,7 +80,8 @@ class TowerEngine:
         n = decoding.n if decoding.temperature else min(decoding.n, 1)
         places = [(i, j) for i in range(len(prefixes)) for j in range(n)]
         alone = len(places) == 1
-        found = await _gather([self._completion(prefixes[i], _one(decoding, i, j), key, stats, alone=alone) for i, j in places])
+        calls = [TowerCall(prefixes[i], _one(decoding, i, j), key, alone) for i, j in places]
+        found = await _gather([self._completion(call, stats) for call in calls])
         rows = [found[i * n : (i + 1) * n] for i in range(len(prefixes))]
         return rows if n == decoding.n else [row * decoding.n for row in rows]
 
@@ -97,8 +99,8 @@ class TowerEngine:
             queue.put_nowait(ids)
 
         pause = taken.wait if decoding.paced else None
-        writing = self._completion(prefix, _one(decoding, 0, 0), key, stats, alone=True, on_ids=tell, taken=pause)
-        task = asyncio.create_task(writing)
+        call = TowerCall(prefix, _one(decoding, 0, 0), key, on_ids=tell, taken=pause)
+        task = asyncio.create_task(self._completion(call, stats))
         task.add_done_callback(lambda _: queue.put_nowait(None))
         told = 0
         try:
@@ -127,24 +129,13 @@ class TowerEngine:
             if failed is not None:
                 raise failed
 
-    async def _completion(
-        self,
-        prefix: Ids,
-        decoding: Decoding,
-        key: str,
-        stats: CallStats,
-        *,
-        alone: bool,
-        on_ids: OnIds | None = None,
-        taken: Taken | None = None,
-    ) -> Completion:
-        if decoding.max_tokens < 1:
+    async def _completion(self, call: TowerCall, stats: CallStats) -> Completion:
+        if call.decoding.max_tokens < 1:
             return Completion((), "length")
-        opening = None if decoding.purpose in ("answer", "reply") else self._thinking_begins(prefix)
+        opening = None if call.decoding.purpose in ("answer", "reply") else self._thinking_begins(call.prefix)
         if opening is None:
-            return await self._reply(prefix, decoding, key, stats, alone=alone, on_ids=on_ids, taken=taken)
-        run = TowerRun(self.method, self.inner, self._degrade, prefix, opening, decoding, key, on_ids, taken)
-        return await run.run(stats, tells_written=alone)
+            return await self._reply(call, stats)
+        return await TowerRun(self.method, self.inner, self._degrade, call, opening).run(stats)
 
     def _thinking_begins(self, prefix: Ids) -> int | None:
         """Returns the place behind the token that opens the thinking, or None.
@@ -158,9 +149,7 @@ class TowerEngine:
                 return place + 1
         return len(prefix)
 
-    async def _reply(
-        self, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, *, alone: bool, on_ids: OnIds | None, taken: Taken | None
-    ) -> Completion:
+    async def _reply(self, call: TowerCall, stats: CallStats) -> Completion:
         """Lets the model that writes the answers write, outside of the thinking.
 
         If its server is lost before the first token, the survivor writes.
@@ -170,36 +159,25 @@ class TowerEngine:
         def tell(ids: Ids) -> None:
             nonlocal told
             told += len(ids)
-            if on_ids:
-                on_ids(ids)
+            if call.on_ids:
+                call.on_ids(ids)
 
-        listener = tell if on_ids else None
+        counted = structs.replace(call, on_ids=tell) if call.on_ids else call
         try:
-            return await self._reply_by(self._speaker, prefix, decoding, key, stats, alone=alone, on_ids=listener, taken=taken)
+            return await self._reply_by(self._speaker, counted, stats)
         except EngineError as error:
             if not error.lost or told or self._degrade in ("fail", self._speaker):
                 raise
             stats.chains.append([Degraded(role=self._speaker, survivor=self._degrade, error=str(error))])
-        return await self._reply_by(self._degrade, prefix, decoding, key, stats, alone=alone, on_ids=listener, taken=taken)
+        return await self._reply_by(self._degrade, counted, stats)
 
-    async def _reply_by(
-        self,
-        role: str,
-        prefix: Ids,
-        decoding: Decoding,
-        key: str,
-        stats: CallStats,
-        *,
-        alone: bool,
-        on_ids: OnIds | None,
-        taken: Taken | None,
-    ) -> Completion:
+    async def _reply_by(self, role: str, call: TowerCall, stats: CallStats) -> Completion:
         own = CallStats()
         try:
             with _paid(stats, role) as own:
-                completion = await _read(self.inner[role], prefix, decoding, key, own, on_ids, taken)
+                completion = await _read(self.inner[role], call, own)
         finally:
-            if alone:
+            if call.alone:
                 stats.written, stats.authors = own.written, _within(role, own.authors, len(own.written))
         return structs.replace(completion, authors=_within(role, completion.authors, completion.produced))
 
@@ -224,23 +202,21 @@ class TowerEngine:
         return (await _gather([prefill(role, share) for role, share in shares]))[0]
 
 
-async def _read(
-    engine: Engine, prefix: Ids, decoding: Decoding, key: str, stats: CallStats, on_ids: OnIds | None, taken: Taken | None
-) -> Completion:
+async def _read(engine: Engine, call: TowerCall, stats: CallStats) -> Completion:
     """Returns one completion of an engine, and tells its tokens as they come."""
-    if on_ids is None or "stream" not in engine.abilities:
-        ((completion,),) = await engine.complete([prefix], decoding, key=key, stats=stats)
+    if call.on_ids is None or "stream" not in engine.abilities:
+        ((completion,),) = await engine.complete([call.prefix], call.decoding, key=call.key, stats=stats)
         return completion
     stats.written = written = list[int]()
-    stream = engine.stream(prefix, decoding, key=key, stats=stats)
+    stream = engine.stream(call.prefix, call.decoding, key=call.key, stats=stats)
     try:
         async for delta in stream:
             if delta.completion is not None:
                 return delta.completion
             written += delta.ids
-            on_ids(delta.ids)
-            if taken:
-                await taken()
+            call.on_ids(delta.ids)
+            if call.taken:
+                await call.taken()
     finally:
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()

@@ -3,94 +3,77 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from speculative._sync import end_all, to_its_end
-from speculative.chain.calls import Taken
 from speculative.chain.chain import Chain
 from speculative.chain.forgotten import watch_coroutines
-from speculative.engines.base import Authors, CallStats, Completion, Decoding, Engine, Ids
+from speculative.engines.base import Authors, CallStats, Completion, Engine, Ids
 from speculative.errors import engine_error
 from speculative.methods.base import Method
 from speculative.problem import Degrade, Message, Problem, Sampling
 from speculative.prompts import find_dialect
+from speculative.tower.call import TowerCall
 from speculative.tower.written import METHOD, WrittenIds
 from speculative.trace.events import AnyEvent, Inserted
 from speculative.trace.state import Piece
-
-OnIds = Callable[[Ids], None]
-"""Gets the new tokens of a completion, which are final."""
 
 
 class TowerRun:
     """Writes one completion with a chain of the pair.
 
-    `on_ids` gets the tokens as they are written, if the method never takes text back.
+    The listener of the call gets the tokens as they are written, if the method never takes text back.
     """
 
-    def __init__(
-        self,
-        method: Method,
-        engines: Mapping[str, Engine],
-        degrade: Degrade,
-        prefix: Ids,
-        opening: int,
-        decoding: Decoding,
-        key: str,
-        on_ids: OnIds | None = None,
-        taken: Taken | None = None,
-    ) -> None:
+    def __init__(self, method: Method, engines: Mapping[str, Engine], degrade: Degrade, call: TowerCall, opening: int) -> None:
         """Begins nothing yet.
 
         Args:
             method: Writes the chain.
             engines: The engines of the pair.
             degrade: The role of the pair that goes on alone where the other one's server is lost.
-            prefix: The tokens that the completion follows.
-            opening: The number of them that come before the thinking.
-            decoding: The settings of the completion. Its seed is that of the chain.
-            key: Names the outer chain for engines with replicas.
-            on_ids: A listener for the tokens.
-            taken: Waits until they are used, if the listener may end the completion after any of them.
+            call: The completion.
+            opening: The number of tokens of its prefix that come before the thinking.
         """
-        self._method, self._engines, self._decoding, self._on_ids = method, engines, decoding, on_ids
+        self._method, self._engines, self._call = method, engines, call
+        self._decoding, self._on_ids = call.decoding, call.on_ids
         self._tokenizer = engines["big"].tokenizer
         self._final = method.text_is_final
-        self._committed = WrittenIds(self._tokenizer, decoding)
+        self._committed = WrittenIds(self._tokenizer, call.decoding)
         self._pieces, self._told, self._seen = 0, 0, 0
         self._ahead: WrittenIds | None = None
         self._full_at: int | None = None
         self._work: asyncio.Task[None] | None = None
-        self._chain = self._make_chain(prefix, opening, degrade, key, taken)
+        self._chain = self._make_chain(opening, degrade)
 
-    async def run(self, stats: CallStats, *, tells_written: bool = False) -> Completion:
+    async def run(self, stats: CallStats) -> Completion:
         """Returns the completion, and adds its cost to `stats`.
 
-        `tells_written`: `stats` gets the tokens of a run that is cancelled.
+        Where it is alone in its call, `stats` also gets the tokens of a run that is cancelled.
         """
         self._chain.parts.contexts.check_fits()
         work = self._work = asyncio.create_task(self._write())
         try:
             await asyncio.wait([work])
         finally:
-            await to_its_end(self._close(work, stats, tells_written))
+            await to_its_end(self._close(work, stats))
         if not self._committed.finish and (error := None if work.cancelled() else work.exception()):
             raise engine_error(error) or error
         return self._committed.completion
 
-    async def _close(self, work: asyncio.Task[None], stats: CallStats, tells_written: bool) -> None:
+    async def _close(self, work: asyncio.Task[None], stats: CallStats) -> None:
         """Ends the work and the chain, and adds its cost to `stats`."""
         await end_all([work])
         self._end(work)
         await self._chain.close("cancelled" if work.cancelled() else "stop")
         self._charge(stats)
-        if tells_written:
+        if self._call.alone:
             stats.written, stats.authors = self._committed.ids, self._committed.authors
 
     # ---- the chain --------------------------------------------------------------------------------------------------
 
-    def _make_chain(self, prefix: Ids, opening: int, degrade: Degrade, key: str, taken: Taken | None) -> Chain:
-        decoding = self._decoding
+    def _make_chain(self, opening: int, degrade: Degrade) -> Chain:
+        decoding, prefix = self._decoding, self._call.prefix
         told = self._user_text(prefix[:opening])
         problem = Problem(
             messages=(Message("user", told or "…"),),
@@ -106,7 +89,8 @@ class TowerRun:
         prompts = {(engine.dialect, engine.tokenizer.fingerprint): list(prefix) for engine in self._engines.values()}
         chain = Chain(problem, self._engines, append_only=self._final, prompts=prompts)
         thought = self._tokenizer.to_bytes(prefix[opening:]).decode("utf-8", "replace")
-        chain.parts.enter_call(key, thought, self._listen, self._writing if self._on_ids and self._final else None, taken)
+        on_ids = self._writing if self._on_ids and self._final else None
+        chain.parts.enter_call(self._call.key, thought, self._listen, on_ids, self._call.taken)
         return chain
 
     def _user_text(self, prompt: Ids) -> str:
