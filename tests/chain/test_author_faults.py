@@ -181,12 +181,15 @@ async with asyncio.TaskGroup() as group:
 # ---- loops that get nowhere -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("verb", ["insert('hm ')", "resume()"])
+def test_a_loop_that_only_inserts_ends_at_the_limit(tmp_path: Path, verb: str) -> None:
+    assert tried(tmp_path, f"while chain.thinking:\n    await chain.{verb}").finish_reason in ("length", "loop")
+
+
 @pytest.mark.parametrize(
     ("body", "line"),
     [
-        ("while chain.thinking:\n    await chain.insert('hm ')", 2),
         ("while chain.thinking:\n    await chain.insert('')", 2),
-        ("while chain.thinking:\n    await chain.resume()", 2),
         ("while True:\n    await chain.write('big')", 2),
         ("while True:\n    await chain.draft('big')\n    await chain.write('big')", 3),
         ("while True:\n    await chain.ask('big', 'why?')\n    await chain.write('big')", 2),

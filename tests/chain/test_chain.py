@@ -364,6 +364,19 @@ async def test_inserted_text_counts_towards_the_limit(limit: int) -> None:
     assert chain.finish == "length"
 
 
+@pytest.mark.parametrize("written", [0, 5])
+async def test_an_insert_is_cut_where_the_limit_is_reached(written: int) -> None:
+    chain = chain_of("a" * 5, max_tokens=64, answer_tokens=8)
+    if written:
+        await chain.write("big", max_tokens=written)
+    await chain.insert("é" * 999)
+    assert chain.text == "a" * written + "é" * ((56 - written) // 2)
+    assert (chain.finish, chain.thinking) == ("length", False)
+    await chain.insert("é")
+    assert chain.text.count("é") == (56 - written) // 2
+    check_books(chain.trace, chain.engines)
+
+
 async def test_an_answer_can_hang_off_a_draft() -> None:
     chain = chain_of("abc</think>42", "abc</think>42", widths=(1, 3))
     thought = await chain.draft("small")

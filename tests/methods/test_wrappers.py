@@ -111,6 +111,11 @@ def test_the_thinking_ends_when_the_last_answers_agree(method: str, wrapper: str
     assert (result.text, result.finish_reason) == ("42", "stop")
 
 
+def test_a_loop_within_one_call_ends_the_thinking() -> None:
+    result = solved(lambda seen, _: "42" if "</think>" in seen else "?}" if seen.endswith("{") else "again\n\n" * 99, "early_exit")
+    assert (result.reasoning, result.finish_reason) == ("again\n\n" * 3, "loop")
+
+
 def test_questions_are_waste_and_never_in_the_text() -> None:
     result = solved(thinker("42"), "early_exit(agree=2)")
     assert (result.reasoning, result.usage["big"].discarded_tokens) == ("0.\n\n1.\n\n", 6)

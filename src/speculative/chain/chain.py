@@ -412,17 +412,21 @@ class Chain:
     async def insert(self, text: str) -> None:
         """Adds text that no model wrote. It counts towards `max_tokens`.
 
-        After an end of thinking it takes the end back, and the thinking goes on.
+        Of a text that does not fit, the tokens that do are added, and the thinking ends there. After an end of thinking it takes the end
+        back, and the thinking goes on.
         """
         with self.exclusive("insert"):
             check_type("insert", str, "a text", needed=True, text=text)
             self._check_unanswered("insert")
+            fitting = self.parts.requests.fit_inserted(text)
             if self.parts.ledger.ended:
                 self.finish = None
-            self.record(events.Inserted(text=text, phase="thinking"))
+            self.record(events.Inserted(text=fitting, phase="thinking"))
             self.parts.drafts.end = self.parts.drafts.end.new_child("insert")
-            steps = self.steps.add(text)
+            steps = self.steps.add(fitting)
             self.parts.ending.check_loop(self.steps, steps)
+            if fitting != text and self.finish is None:
+                self.parts.ending.end("length")
             self.parts.ending.check_budget()
             await asyncio.sleep(0)  # a method that only inserts must still meet its deadline
         await self.watchers.call(self, steps)
@@ -538,12 +542,12 @@ class Chain:
             self.parts.questions.cancel(lambda other: other is not None)
             await wait_cancelled(self.parts.pending.cancel(lambda _: True))
 
-    def stop(self, reason: str) -> None:
-        """Ends the thinking from outside."""
+    def stop(self, reason: str, finish: FinishReason = "stop") -> None:
+        """Ends the thinking from outside. After `loop` an answer is cued, as after a limit."""
         self.called.check_awaited()
         check_type("stop", str, "a text", reason=reason)
         if self.finish is None:
-            self.parts.ending.end("stop", reason)
+            self.parts.ending.end(finish, reason)
 
     async def abandon(self) -> None:
         """Cancels all work under way, counts it, and lets nothing more be written."""

@@ -107,6 +107,19 @@ class Requests:
         left = self._problem.max_tokens - written
         return TokenLimit.smallest(left, self._engines[role].context - len(prefix), self._budget.remaining(use="answer"))
 
+    def fit_inserted(self, text: str) -> str:
+        """Returns the beginning of a text whose tokens fit under `max_tokens`."""
+        left = self._room - self._inserted() - self._contexts.ledger.kept
+        if self._size(text) <= left:
+            return text
+        context = self._contexts.of(next(iter(self._engines)))
+        ids = tuple(context.tokenizer.encode(text))
+        for size in range(left, 0, -1):
+            fitting = context.text_of(Completion(ids[:size], "length"))
+            if len(context.tokenizer.encode(fitting)) <= left:
+                return fitting
+        return ""
+
     def _inserted(self, cue: str = "") -> int:
         """Counts the tokens of text that no model wrote: inserted text and cues.
 

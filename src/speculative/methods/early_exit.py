@@ -14,6 +14,8 @@ from speculative.prompts import Question
 class EarlyExit(Wrapper):
     """Asks for the answer every few steps; ends the thinking if the last ones agree.
 
+    It also ends the thinking where the same steps come again and again.
+
     Cost: one short question each time (on the cached prefix), which is discarded. Needs: nothing.
     Source: Dynasor-CoT (arXiv 2412.20993).
     """
@@ -31,6 +33,8 @@ class EarlyExit(Wrapper):
         async def probe(watched: Chain) -> None:
             answers, steps = found.setdefault(watched, []), len(watched.steps.done)
             since = min(asked_at.get(watched, 0), steps)
+            if watched.thinking and watched.steps.looping:  # one call may hold them all: the chain sees a loop at its end
+                watched.stop("the same steps again and again", "loop")
             if not watched.thinking or steps - since < self.every:
                 return
             asked_at[watched] = steps
