@@ -543,7 +543,7 @@ class Chain:
             await wait_cancelled(self.parts.pending.cancel(lambda _: True))
 
     def stop(self, reason: str, finish: FinishReason = "stop") -> None:
-        """Ends the thinking from outside. After `loop` an answer is cued, as after a limit."""
+        """Ends the thinking from outside. After a `loop` an answer is cued."""
         self.called.check_awaited()
         check_type("stop", str, "a text", reason=reason)
         if self.finish is None:

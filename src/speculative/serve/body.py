@@ -23,7 +23,7 @@ MARKS = (b",", b":", b"[", b"{")
 
 
 class BodyDeadlines:
-    """Ends the wait for bodies: each at its deadline, and all when the service shuts down."""
+    """Ends the wait for a body at its deadline, or when the service shuts down."""
 
     def __init__(self) -> None:
         self._closed = False

@@ -378,7 +378,7 @@ def _wrappers(request: schemas.GenerationRequest) -> list[tuple[str, str]]:
 
 
 def _layers(request: schemas.GenerationRequest, method: Method) -> Iterator[tuple[str, Method]]:
-    """Yields the wrappers and the method inside them, each with its place in the request.
+    """Yields the wrappers and the method in them, with their places in the request.
 
     Wrappers of a preset are part of the `model`.
     """
