@@ -102,6 +102,20 @@ def test_what_a_server_writes_beyond_is_counted_but_not_charged(cap: int, size: 
     assert found[0] == found[1]
 
 
+@settings(max_examples=examples(30), deadline=None)
+@given(cap=st.integers(1, 90), size=st.integers(2, 9), doubt=st.sampled_from(["o", "T", "e."]), around=st.booleans())
+def test_what_is_written_beyond_within_a_tower_is_not_charged_either(cap: int, size: int, doubt: str, around: bool) -> None:
+    script, found = "One two.\n\nThree of them, no more.\n\nTo end: 42.</think>42<|im_end|>", list[Any]()
+    for step in (1, size):
+        big, *engines = (Chunked(script, name=name) for name in ("big", "inner big", "inner small"))
+        for engine in (big, *engines):
+            engine.size = step
+        pair = Pair(big, TowerEngine(build(TAKE_OVER, {"doubt": doubt}), Pair(*engines)))
+        result = asyncio.run(run(Problem.of("6*7?", max_produced=cap), build("small_only", {"sequential_scale": int(around)}), pair))
+        found.append((outcome(result)[:3], {role: cost.kept_tokens for role, cost in result.usage.items()}))
+    assert found[0] == found[1]
+
+
 # ---- stop strings over the end of a call ----------------------------------------------------------------------------
 
 

@@ -8,7 +8,15 @@ import { Ledger } from "../src/trace/ledger";
 import { spanAt } from "../src/view/bar";
 import { Follow } from "../src/view/follow";
 
-const COUNTS = { requests: 1, prompt_tokens: 5, cached_tokens: 0, produced_tokens: 2, scored_tokens: 0, shared_cache_tokens: 0 };
+const COUNTS = {
+  requests: 1,
+  prompt_tokens: 5,
+  cached_tokens: 0,
+  produced_tokens: 2,
+  scored_tokens: 0,
+  shared_cache_tokens: 0,
+  beyond_tokens: 0,
+};
 const CALL: Call = { role: "big", ...COUNTS, seconds: 1, inner: null, began: 0 };
 const EVENTS = [
   {

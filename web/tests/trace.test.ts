@@ -16,6 +16,7 @@ function call(role: string, produced: number, began = 0, seconds = 1): Call {
     scored_tokens: 0,
     seconds,
     shared_cache_tokens: 0,
+    beyond_tokens: 0,
     inner: null,
     began,
   };

@@ -11,7 +11,7 @@ import { nearest } from "../src/view/lanes";
 
 function call(role: string, began: number, seconds: number, produced = 0, scored = 0): Call {
   const counts = { requests: 1, prompt_tokens: 5, cached_tokens: 0, produced_tokens: produced, scored_tokens: scored };
-  return { role, ...counts, seconds, shared_cache_tokens: 0, inner: null, began };
+  return { role, ...counts, seconds, shared_cache_tokens: 0, beyond_tokens: 0, inner: null, began };
 }
 
 function proposal(id: number, text: string, more: object = {}) {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from statistics import fmean
 from types import TracebackType
@@ -36,6 +36,7 @@ from speculative.engines.base import (
 )
 from speculative.errors import ChainStateError, EngineError, EngineRefusedError
 from speculative.trace.events import AnyEvent, Call, Cancelled, InnerWork, Proposal
+from speculative.trace.trace import Trace
 
 Taken = Callable[[], Awaitable[object]]
 """Waits until the reader of a tower's stream has taken all that was told."""
@@ -148,6 +149,7 @@ class CallMeter:
             shared_cache_tokens=max(0, stats.cached_tokens - self.seen.tokens - again),
             began=round(self._start - self._calls.started_at, 6),
             inner=_inner_work(stats),
+            beyond_tokens=stats.beyond_tokens + sum(map(_count_beyond, stats.chains)),
         )
 
     def _record(self, error: BaseException) -> None:
@@ -211,7 +213,7 @@ class EngineCall:
         self._streams = watched and len(prefixes) * decoding.n == 1 and "stream" in engine.abilities
         self._decoder = decoder or engine.tokenizer
         self._text = TextStream(self._decoder, self._ends[0] if self._streams else None)
-        self._told, self._before, self._beyond = 0, tuple[int, ...](), 0
+        self._told, self._before = 0, tuple[int, ...]()
         self._asked = decoding.max_tokens
         self._reservation: Reservation | None = None
 
@@ -223,9 +225,8 @@ class EngineCall:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._reservation and self._budget:
+        if self._reservation:
             self._reservation.__exit__(kind, error, traceback)
-            self._budget.add_produced(-self._beyond)
 
     async def run(self) -> tuple[list[Completion], Call]:
         """Returns the completions of all prefixes in one flat list, and the cost."""
@@ -300,7 +301,7 @@ class EngineCall:
         while True:
             part = await self._stream_part((*self.prefixes[0], *before.ids), decoding, stats)
             if self._text.finish:
-                self._beyond = _beyond(stats, len(self._text.ids))
+                stats.beyond_tokens = _beyond(stats, len(self._text.ids))
                 return cut(extended(before, part), len(self._text.ids), self._text.finish)
             completion = extended(before, part) if before.ids else part
             full = part.finish == "length" and len(part.ids) >= decoding.max_tokens
@@ -522,8 +523,14 @@ def _cut_off(happened: Iterable[AnyEvent]) -> int:
     for event in happened:
         if isinstance(event, Cancelled) and event.verb == "write":
             inner, kept = event.call.inner, len(event.proposal.completion.ids) if event.proposal else 0
-            found += sum(map(_cut_off, inner.chains)) if inner else max(0, event.call.produced_tokens - kept)
+            found += sum(map(_cut_off, inner.chains)) if inner else max(0, event.call.produced_tokens - event.call.beyond_tokens - kept)
     return found
+
+
+def _count_beyond(happened: Iterable[AnyEvent]) -> int:
+    """Returns the tokens behind ends of `until` within a tower's chain."""
+    calls: Iterator[Call | None] = (getattr(event, "call", None) for event in Trace([*happened]).walk())
+    return sum(call.beyond_tokens for call in calls if call)
 
 
 def no_cost(role: str) -> Call:

@@ -43,6 +43,6 @@ class EventRecorder:
         produced = self.trace.add(event)
         self.progress.reach(self.trace.ledger.kept)
         if not (isinstance(event, (Prefilled, Cancelled)) and event.seed == PREFILL_SEED):
-            self._budget.add_produced(produced)
+            self._budget.add_produced(produced - (call.beyond_tokens if call else 0))
         if self.listener is not None:
             self.listener(event)

@@ -135,6 +135,7 @@ class CallStats(Struct):
     a `complete` for one completion, the ids so far, which remain if the call ends early, and `authors` of them in a tower.
 
     `inner` is the part of a tower's pair, by role, with the `seconds` of its calls. `chains` are the events of the chains that it wrote.
+    `beyond_tokens` are the produced tokens behind the end at which a chain ended a stream.
     """
 
     requests: int = 0
@@ -145,6 +146,7 @@ class CallStats(Struct):
     written: Ids = ()
     authors: Authors = ()
     seconds: float = 0.0
+    beyond_tokens: int = 0
     inner: dict[str, CallStats] = field(default_factory=dict[str, "CallStats"])
     chains: list[list[Any]] = field(default_factory=list[list[Any]])
 

@@ -15,7 +15,7 @@ MOST_SECONDS = 1e8
 
 MOST_TOKENS = 1e12
 
-COUNTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens", "shared_cache_tokens")
+COUNTS = ("requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens", "shared_cache_tokens", "beyond_tokens")
 
 
 def find_damage(happened: Sequence[AnyEvent]) -> tuple[int, str] | None:

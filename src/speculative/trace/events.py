@@ -20,7 +20,8 @@ class Call(Struct, frozen=True, gc=False):  # `gc=False` here and below: events 
     """One call to the engine of a role, in tokens and seconds of wall time.
 
     It began `began` seconds after the chain and ended `seconds` later. `shared_cache_tokens`: the cached tokens of its prompts that
-    another chain had computed. `inner`: the work of the pair inside, if the engine is a tower.
+    another chain had computed. `inner`: the work of the pair inside, if the engine is a tower. `beyond_tokens`: the produced tokens that a
+    server wrote behind an end of `until`, here or in a tower; they do not count against `max_produced`.
     """
 
     role: str
@@ -33,6 +34,7 @@ class Call(Struct, frozen=True, gc=False):  # `gc=False` here and below: events 
     shared_cache_tokens: int = 0
     began: float = 0.0
     inner: InnerWork | None = None
+    beyond_tokens: int = 0
 
 
 class InnerWork(Struct, frozen=True, gc=False):

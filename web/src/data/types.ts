@@ -62,6 +62,7 @@ export interface Call {
   shared_cache_tokens: number;
   began: number;
   inner: InnerWork | null;
+  beyond_tokens: number;
 }
 
 export interface Cancelled {
@@ -542,7 +543,7 @@ export const SHAPES: Record<string, Shape> = {
   Answered: {"fields": {"event": {"one": ["answered"]}, "at": "number", "call": {"name": "Call"}, "seed": "whole", "cue": "text", "proposal": {"name": "Proposal"}}, "needs": ["event", "call", "seed", "cue", "proposal"]},
   Asked: {"fields": {"event": {"one": ["asked"]}, "at": "number", "call": {"name": "Call"}, "seed": "whole", "question": "text", "after": {"either": ["whole", "null"]}, "replies": {"list": "text"}, "completions": {"list": {"name": "Completion"}}, "choices": {"list": "text"}}, "needs": ["event", "call", "seed", "question", "after", "replies", "completions"]},
   Became: {"fields": {"event": {"one": ["became"]}, "at": "number", "index": "whole"}, "needs": ["event", "index"]},
-  Call: {"fields": {"role": "text", "requests": "whole", "prompt_tokens": "whole", "cached_tokens": "whole", "produced_tokens": "whole", "scored_tokens": "whole", "seconds": "number", "shared_cache_tokens": "whole", "began": "number", "inner": {"either": [{"name": "InnerWork"}, "null"]}}, "needs": ["role", "requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens", "seconds"]},
+  Call: {"fields": {"role": "text", "requests": "whole", "prompt_tokens": "whole", "cached_tokens": "whole", "produced_tokens": "whole", "scored_tokens": "whole", "seconds": "number", "shared_cache_tokens": "whole", "began": "number", "inner": {"either": [{"name": "InnerWork"}, "null"]}, "beyond_tokens": "whole"}, "needs": ["role", "requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens", "seconds"]},
   Cancelled: {"fields": {"event": {"one": ["cancelled"]}, "at": "number", "call": {"name": "Call"}, "verb": "text", "seed": "whole", "error": "text", "lost": "truth", "proposal": {"either": [{"name": "Proposal"}, "null"]}}, "needs": ["event", "call", "verb"]},
   Child: {"fields": {"event": {"one": ["child"]}, "at": "number", "index": "whole", "seed": "whole", "events": {"list": "event"}, "instruction": "text"}, "needs": ["event", "index", "seed", "events"]},
   Chose: {"fields": {"event": {"one": ["chose"]}, "at": "number", "way": "text", "reason": "text"}, "needs": ["event", "way", "reason"]},

@@ -12,7 +12,15 @@ export function checkEvents(events: unknown[], lines: number[] = []): asserts ev
 
 const MOST_SECONDS = 1e8; // three years: a chain never takes so long
 const MOST_TOKENS = 1e12;
-const COUNTS = ["requests", "prompt_tokens", "cached_tokens", "produced_tokens", "scored_tokens", "shared_cache_tokens"] as const;
+const COUNTS = [
+  "requests",
+  "prompt_tokens",
+  "cached_tokens",
+  "produced_tokens",
+  "scored_tokens",
+  "shared_cache_tokens",
+  "beyond_tokens",
+] as const;
 
 /** Folds the events of one chain down to what later events may refer to. */
 class Check {
