@@ -3,7 +3,7 @@
 from speculative import solve
 from speculative.trace.events import AnyEvent, Rejected, Rewound, TextDelta
 
-PROBLEM = "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?"
+PROBLEM = "Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?"
 
 
 def listen(happened: AnyEvent | TextDelta) -> None:

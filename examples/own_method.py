@@ -17,5 +17,5 @@ class EveryThird(Method):
 
 
 if __name__ == "__main__":
-    result = solve("Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?", EveryThird(every=2))
+    result = solve("Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?", EveryThird(every=2))
     print(result.reasoning, result.text, sep="\n")

@@ -110,6 +110,12 @@ def test_other_problems_are_warned_of_on_the_bundled_pair(cli):
     assert "data-card" in ran.err
 
 
+def test_a_story_in_other_words_is_warned_of_its_words(cli):
+    ran = cli("ask", "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?")
+    assert "in the words of its problems" in ran.one_line()
+    assert "`speculative problems`" in ran.err
+
+
 def test_control_characters_of_a_model_do_not_reach_the_terminal(cli, monkeypatch):
     from speculative.testing import ScriptedEngine
 

@@ -46,7 +46,7 @@ def test_a_verb_is_explained_by_a_method_that_runs(place: int) -> None:
     exec(code, names)
     kind: Any
     (kind,) = [one for one in names.values() if isinstance(one, type) and issubclass(one, Method) and one is not Method]
-    result = solve("Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?", kind(), seed=1)
+    result = solve("Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?", kind(), seed=1)
     assert result.answer
     assert any(map(list(VERBS.values())[place], result.trace.walk()))
 

@@ -101,7 +101,7 @@ def test_reward_steps_keep_what_the_judge_likes() -> None:
 def test_an_example_runs_on_the_bundled_pair(name: str) -> None:
     async def solved() -> Result:
         async with Pair(BundledEngine.open("big"), BundledEngine.open("small")) as pair:
-            question = "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?"
+            question = "Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?"
             return await run(Problem.of(question, max_tokens=250, seed=2), by_path(name), pair)
 
     result = asyncio.run(solved())

@@ -37,8 +37,8 @@ STDIN = "\0-"
 """The replacement of a lone `-`, which the parser would take for a flag; no argument can hold a NUL."""
 
 FOREIGN = (
-    "the bundled pair solves only short stories that end in a question `How many … ?` (docs/data-card.md); "
-    "name real models with --big and --small"
+    "the bundled pair solves only short stories in the words of its problems that hold a number and end in a question "
+    "`How many … ?` (docs/data-card.md; `speculative problems` lists them); name real models with --big and --small"
 )
 FOREIGN_TUNNEL = (
     "the harder bundled pair solves only problems of `speculative problems --task tunnel` and of their kind (docs/data-card.md); "

@@ -16,8 +16,10 @@ LOGGERS = ("speculative", "uvicorn.error", "asyncio")
 GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctrl-C ends it). One example:
 
   curl {url}/chat/completions -H 'Content-Type: application/json'{key} \\
-    -d '{{"model": "speculative", "messages": [{{"role": "user", "content": "Ann has 3 pens. How many pens does she have?"}}]}}'
+    -d '{{"model": "speculative", "messages": [{{"role": "user", "content": "{problem}"}}]}}'
 """
+PROBLEM = "Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?"
+"""A problem that the bundled pair can read."""
 
 
 class LineFormatter(logging.Formatter):
@@ -54,7 +56,7 @@ class TerminalFormatter(LineFormatter):
         """Writes the time, the event and its fields."""
         if fields["event"] == "listening":
             url, key = fields["url"], " -H 'Authorization: Bearer KEY'" if fields["authentication"] else ""
-            return GREETING.format(url=url, root=url.removesuffix("/v1"), key=key)
+            return GREETING.format(url=url, root=url.removesuffix("/v1"), key=key, problem=PROBLEM)
         time, level = datetime.fromisoformat(fields.pop("time")).astimezone(), fields.pop("level")
         event = fields.pop("event") if level == "info" else f"{level}: {fields.pop('event')}"
         more = (f"{name}={value if isinstance(value, str) else json.dumps(value, default=str)}" for name, value in fields.items())
