@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from speculative import __version__
+from speculative.plan.layout import LAYOUTS
 
 IMPLEMENTATIONS = (
     "speculative.engines.local",
@@ -44,9 +45,20 @@ def test_bash_completes_commands_and_flags(cli, tmp_path):
         program = f'source {script}; COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}; _speculative; echo "${{COMPREPLY[@]}}"'
         return subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True).stdout.split()
 
-    assert completed("speculative", "com") == ["compare", "completion"]
+    assert sorted(completed("speculative", "com")) == ["compare", "completion"]
     assert completed("speculative", "ask", "--see") == ["--seed"]
     assert completed("speculative", "ask", "--switch-r") == ["--switch-ratio"]
+    assert completed("speculative", "ask", "--method", "rand") == ["random_switch"]
+    assert completed("speculative", "ask", "--with", "vo") == ["vote"]
+    assert completed("speculative", "eval", "st") == ["stories"]
+    assert completed("speculative", "eval", "stories", "--method", "big_o") == ["big_only"]
+    assert completed("speculative", "compare", "--methods", "small_o") == ["small_only"]
+    assert completed("speculative", "methods", "early") == ["early_exit"]
+    assert completed("speculative", "tune", "likelihood_v") == ["likelihood_verify"]
+    assert completed("speculative", "tune", "likelihood_verify", "--task", "gsm") == ["gsm8k"]
+    assert completed("speculative", "plan", "rand") == ["random_switch"]
+    assert completed("speculative", "plan", "--layout", "c") == [name for name in LAYOUTS if name.startswith("c")]
+    assert completed("speculative", "compare", "--layout", "c") == [name for name in LAYOUTS if name.startswith("c")]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -11,10 +11,25 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
+from speculative.cli._output import write_line
 from speculative.cli._signals import raise_on_signal
 from speculative.errors import MissingExtraError, UsageError
 
 READS_ARGUMENTS = ("lm_eval/config/*.py", "lm_eval/_cli/*.py", "lm_eval/api/registry.py", "lm_eval/tasks/manager.py")
+
+HELP = """Usage: speculative lm-eval run --model speculative --tasks TASK,… [OPTIONS]
+
+Run the lm-evaluation-harness with chains of the pair. The harness reads all that follows, also --help.
+
+  --model        speculative, or vllm_speculative with the arguments of SplitReason
+  --model_args   the method, its parameters and the engines: method=random_switch,big_share=0.3
+  --tasks        tasks of the harness, or of this library
+  --limit        number of problems of each task
+  --output_path  folder of the results; the same command continues an interrupted run
+
+docs/lm-eval.md explains them. Only the harness shows all of its flags, and here it is missing:
+{missing}"""
+"""The help where the harness is not installed."""
 
 RUN_FOLDER = "chains"
 """The name of the run folder in `--output_path`."""
@@ -27,7 +42,11 @@ def lm_eval(argv: Sequence[str]) -> int:
     `--output_path`, so that an interrupted run can continue. Raises `UsageError`, and the errors of chains.
     """
     if find_spec("lm_eval") is None:
-        raise MissingExtraError("speculative lm-eval", "the package lm-eval", "lm-eval")
+        missing = MissingExtraError("speculative lm-eval", "the package lm-eval", "lm-eval")
+        if {"--help", "-h"} & set(argv):
+            write_line(HELP.format(missing=missing))
+            return 0
+        raise missing
     harness: Any = import_module("lm_eval.__main__")
     harness.setup_logging()
     parser, whole = harness.HarnessCLI(), sys.argv

@@ -25,7 +25,12 @@ CHAINS = Group("Chains", sort_key=1)
 
 def plan(
     method: Annotated[
-        str, Parameter(help=f"a method, or `all`: {', '.join(PROGRAMS)}; with --trace any method that is recorded there")
+        str,
+        Parameter(
+            help=f"a method, or `all`: {', '.join(PROGRAMS)}; with --trace any method that is recorded there",
+            choices=("all", *PROGRAMS),
+            show_choices=False,
+        ),
     ] = "all",
     /,
     *,
@@ -34,7 +39,14 @@ def plan(
     ),
     layout: Annotated[
         tuple[str, ...],
-        Parameter(help="; ".join(f"{name}: {one.about}" for name, one in LAYOUTS.items()), group=HARDWARE, negative=(), show_default=False),
+        Parameter(
+            help="; ".join(f"{name}: {one.about}" for name, one in LAYOUTS.items()),
+            group=HARDWARE,
+            negative=(),
+            show_default=False,
+            choices=tuple(LAYOUTS),
+            show_choices=False,
+        ),
     ] = ("c",),
     gpu_hour: Annotated[float | None, Parameter(help="the price of an hour of one GPU, for costs", group=HARDWARE)] = None,
     chains: Annotated[
