@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import re
 from hashlib import sha256
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -55,21 +56,13 @@ class RequireAllowedHost:
     """Checks the `Host` header with the framework, and names a refused host."""
 
     def __init__(self, app: ASGIApp, names: list[str]) -> None:
-        self._app, self._names = app, names
+        self._app, self._check = app, TrustedHostMiddleware(self._allow, names, www_redirect=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or replies with 400."""
-        allowed = False
-
-        async def allow(*_: object) -> None:
-            nonlocal allowed
-            allowed = True
-
-        async def drop(_: Message) -> None:
-            """Drops the framework's own reply."""
-
-        await TrustedHostMiddleware(allow, self._names, www_redirect=False)(scope, receive, drop)
-        if allowed:
+        state: dict[str, Any] = scope.setdefault("state", {})
+        await self._check(scope, receive, self._drop)
+        if state.pop("host_allowed", False):
             await self._app(scope, receive, send)
             return
         host = Headers(scope=scope).get("host", "")[:80]
@@ -77,6 +70,15 @@ class RequireAllowedHost:
         step = f"start the service with --allowed-host {plain[1] if plain else 'NAME'}"
         error = ApiError(400, f"the Host header must be a name of this service, got {host!r}; {step}", code="host_not_allowed")
         await error.response()(scope, receive, send)
+
+    @staticmethod
+    async def _allow(scope: Scope, receive: Receive, send: Send) -> None:
+        """Notes that the framework lets a request pass."""
+        scope["state"]["host_allowed"] = True
+
+    @staticmethod
+    async def _drop(message: Message) -> None:
+        """Drops the framework's own reply."""
 
 
 def check_bind(settings: Settings) -> tuple[str, ...]:
