@@ -6,6 +6,7 @@ import pytest
 
 from speculative.cli._flags import EngineFlags
 from speculative.cli.tune import _load
+from speculative.errors import UsageError
 from speculative.evaluate.problems import problems
 from speculative.methods.registry import build
 from speculative.methods.spec import parse_methods
@@ -44,11 +45,20 @@ def test_the_task_tunnel_runs_on_the_harder_pair(cli, tmp_path, command):
         ("random_switch", "bundled:tunnel-small", ()),
         ("big_only,vote(ballots=3)*handoff", "bundled:tunnel-asking", ()),
         ("reward_guided", "bundled:tunnel-small", ("bundled:tunnel-reward",)),
+        ("vote*advantage(mode=oracle)", "bundled:tunnel-small", ("bundled:tunnel-reward",)),
     ],
 )
 def test_the_task_tunnel_has_the_models_that_its_methods_need(methods, small, judge):
     flags = EngineFlags().for_task("tunnel", [rival.method for rival in parse_methods(methods)])
     assert (flags.big, flags.small, flags.judge) == (("bundled:tunnel-big",), (small,), judge)
+
+
+@pytest.mark.parametrize("methods", ["advantage", "reward_guided,vote*advantage"])
+def test_no_reward_model_foresees_an_advantage(methods):
+    with pytest.raises(UsageError, match="advantage must have a judge that foresees big's advantage, got none"):
+        EngineFlags().for_task("tunnel", [rival.method for rival in parse_methods(methods)])
+    given = EngineFlags(judge=("http://localhost:9",))
+    assert given.for_task("tunnel", [rival.method for rival in parse_methods(methods)]).judge == given.judge
 
 
 def test_a_chosen_model_stays_and_tuning_takes_the_problems_of_its_task():

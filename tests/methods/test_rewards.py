@@ -8,7 +8,8 @@ import pytest
 from solving import authors, by, counts, reasons, solved, texts, thought_of
 
 from speculative import Pair, Result, solve
-from speculative.errors import UnsupportedMethodError
+from speculative.errors import UnsupportedMethodError, UsageError
+from speculative.methods.registry import build
 from speculative.testing import ScriptedEngine
 
 
@@ -125,7 +126,18 @@ def test_the_oracle_lets_both_draft_and_keeps_the_better() -> None:
     assert counts(result, "Wrote") == 0
 
 
-@pytest.mark.parametrize("mode", ["router", "oracle"])
-def test_a_step_without_letters_has_no_advantage(mode: str) -> None:
-    result = guided("advantage", small="---\n\nOne.\n\n</think>42", rewards={"": 1.0}, mode=mode, threshold=-5.0)
+def test_the_oracle_takes_every_step_of_big_with_a_higher_reward() -> None:
+    result = guided("advantage", rewards={"small_0": 0.5, "big_0": 0.9, "small_1": 0.7, "big_1": 0.7, "big": 0.1}, mode="oracle")
+    assert authors(result) == "bs"
+    assert reasons(result)[0] == "the reward of big's step is higher by 0.4"
+
+
+def test_a_router_compares_a_probability() -> None:
+    with pytest.raises(UsageError, match="threshold must be from 0 to 1 with mode=router, which compares a probability, got 7"):
+        build("advantage", {"threshold": 7})
+
+
+@pytest.mark.parametrize(("mode", "threshold"), [("router", 0.0), ("oracle", -5.0)])
+def test_a_step_without_letters_has_no_advantage(mode: str, threshold: float) -> None:
+    result = guided("advantage", small="---\n\nOne.\n\n</think>42", rewards={"": 1.0}, mode=mode, threshold=threshold)
     assert result.reasoning.startswith("---")

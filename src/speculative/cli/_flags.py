@@ -132,12 +132,12 @@ class EngineFlags(ServerFlags):
         """Returns the flags; the task `tunnel` has the harder pair by default.
 
         Its small model is the one that was trained to ask where a method needs that, and its judge a reward model likewise.
+        Raises `UsageError` for a method with a reward of another kind, unless a judge is given.
         """
         if name != "tunnel" or self.big != (BUNDLED["big"],) or self.small != (BUNDLED["small"],):
             return self
         small = ASKING if any(method.needs_training for method in methods) else TUNNEL["small"]
-        rewarded = any(method.required_abilities().get("judge") == {"reward"} for method in methods)
-        return replace(self, big=(TUNNEL["big"],), small=(small,), judge=self.judge or ((REWARD,) if rewarded else ()))
+        return replace(self, big=(TUNNEL["big"],), small=(small,), judge=self.judge or _reward_model(methods))
 
     @property
     def specs(self) -> dict[str, str]:
@@ -152,6 +152,17 @@ class EngineFlags(ServerFlags):
 
     def _open(self, tell: Callable[[str], None] | None) -> Pair:
         return Pair.open(join_specs(self.big), join_specs(self.small), join_specs(self.judge) or None, options=self.options(), tell=tell)
+
+
+def _reward_model(methods: Sequence[Method]) -> tuple[str, ...]:
+    """Returns the bundled reward model where methods need one.
+
+    Raises `UsageError` for a method whose judge is another kind of model.
+    """
+    judged = [method for method in methods if method.required_abilities().get("judge") == {"reward"}]
+    if other := next((method.full_name for method in judged if not method.takes_reward_model), None):
+        raise UsageError(f"{other} must have a judge that foresees big's advantage, got none; give one with --judge, or choose mode=oracle")
+    return (REWARD,) if judged else ()
 
 
 def join_specs(specs: tuple[str, ...]) -> Spec:

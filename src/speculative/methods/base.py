@@ -106,6 +106,11 @@ class Method(BaseModel):
         """True if it needs models that were trained for it."""
         return self.training
 
+    @property
+    def takes_reward_model(self) -> bool:
+        """True if its judge can be a reward model, which rewards a good step."""
+        return self.required_abilities().get("judge") == {"reward"}
+
     def required_abilities(self) -> dict[str, set[str]]:
         """Returns the abilities, by role, that the method needs with its options."""
         return type(self).needs

@@ -19,7 +19,8 @@ from speculative.methods.tunable import Tunable
 class BestStep(Method):
     """Small drafts several versions of each step; big takes one or writes its own.
 
-    Versions with the same text are shown once. Where all versions say nothing, the first one is kept without a question.
+    Versions with the same text are shown once. Where all versions say nothing, the first one is kept without a question. A version that
+    only ends the thinking says nothing, so big is not asked whether the thinking may end.
 
     Cost: one call for all versions of a step, one to choose, and a call of big where it takes none; all versions but one are thrown
     away. By `likelihood` big scores all versions in one call; by `question` it reads them and replies with one token.

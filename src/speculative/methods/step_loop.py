@@ -19,7 +19,10 @@ Judge = Callable[[Chain, Draft], Awaitable[Judgement | None]]
 
 
 def is_bare(text: str) -> bool:
-    """Returns True for a text without a letter or digit, which cannot be judged."""
+    """Returns True for a text without a letter or digit, which cannot be judged.
+
+    A draft that only ends the thinking has such a text.
+    """
     return not any(character.isalnum() for character in text)
 
 
@@ -52,7 +55,8 @@ async def verify_steps(
     """Writes the thinking from steps of small, and of big where those do not pass.
 
     Small drafts each step, `judge` decides, and big writes the steps that do not pass.
-    A step without letters and digits is kept and not judged. The accepted text is the same for every `pipeline` at temperature 0.
+    A step without letters and digits is kept and not judged. So is a draft that only ends the thinking: no model checks that end, and
+    `answer_by` writes the answer. The accepted text is the same for every `pipeline` at temperature 0.
 
     Args:
         chain: The chain, to the end of its thinking.

@@ -23,7 +23,8 @@ class TiltedBest(Method):
     The reward of small's versions is tilted. If that of the drawn one is low, big drafts the versions instead.
     A version's tilted reward is the judge's reward, plus (big's log-probability of it minus small's) / `beta`. One version is drawn with
     probability proportional to exp(`beta` x tilted reward). If its tilted reward is below `least`, big drafts as many versions and
-    one is drawn by the reward alone. With many versions this comes as near as one likes to drawing big's own by reward.
+    one is drawn by the reward alone. A version that only ends the thinking is not judged. With many versions this comes as near as one
+    likes to drawing big's own by reward.
 
     Cost: a call for the versions, then a score and a reward of all of them at once; and a call and a reward more where big drafts. All
     versions but one are thrown away. Needs: `logprobs` of small, `score` of big, a judge with `reward`.

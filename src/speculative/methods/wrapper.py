@@ -41,6 +41,10 @@ class Wrapper(Method):
         return self.training or self.inner.needs_training
 
     @property
+    def takes_reward_model(self) -> bool:
+        return self.inner.takes_reward_model
+
+    @property
     def instructs(self) -> bool:
         return self.inner.instructs
 
