@@ -17,7 +17,7 @@ from speculative.chain.requests import Listener
 from speculative.errors import UsageError, engine_error
 from speculative.methods.base import Method
 from speculative.methods.errors import is_own, method_error, prepare
-from speculative.methods.registry import build
+from speculative.methods.registry import DEFAULT_METHOD, build
 from speculative.pair import Pair
 from speculative.problem import Degrade, Problem, Sampling, Turn, messages_of
 from speculative.result import Result
@@ -58,10 +58,10 @@ class SolveSettings(ProblemSettings, total=False):
 @overload
 async def asolve(problem: Problem | str | Sequence[Turn], method: Method, **settings: Unpack[SolveSettings]) -> Result: ...
 @overload
-async def asolve(problem: Problem | str | Sequence[Turn], method: str = "random_switch", **settings: Any) -> Result: ...
+async def asolve(problem: Problem | str | Sequence[Turn], method: str = DEFAULT_METHOD, **settings: Any) -> Result: ...
 async def asolve(
     problem: Problem | str | Sequence[Turn],
-    method: str | Method = "random_switch",
+    method: str | Method = DEFAULT_METHOD,
     *,
     pair: Pair | None = None,
     wrappers: str | Sequence[str] = (),
@@ -155,7 +155,7 @@ async def _run_method(method: Method, chain: Chain) -> None:
 
 
 async def stream(
-    problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any
+    problem: Problem | str | Sequence[Turn], method: str | Method = DEFAULT_METHOD, **settings: Any
 ) -> AsyncIterator[AnyEvent | TextDelta]:
     """Yields every event and text delta of one chain as it happens.
 
@@ -184,8 +184,8 @@ async def stream(
 @overload
 def solve(problem: Problem | str | Sequence[Turn], method: Method, **settings: Unpack[SolveSettings]) -> Result: ...
 @overload
-def solve(problem: Problem | str | Sequence[Turn], method: str = "random_switch", **settings: Any) -> Result: ...
-def solve(problem: Problem | str | Sequence[Turn], method: str | Method = "random_switch", **settings: Any) -> Result:
+def solve(problem: Problem | str | Sequence[Turn], method: str = DEFAULT_METHOD, **settings: Any) -> Result: ...
+def solve(problem: Problem | str | Sequence[Turn], method: str | Method = DEFAULT_METHOD, **settings: Any) -> Result:
     """Runs `asolve` on the library's own event loop."""
     return run_in_background(asolve(problem, cast("Any", method), **settings))
 

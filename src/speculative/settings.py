@@ -27,7 +27,7 @@ from speculative.errors import UsageError, describe_mistake, requirement
 from speculative.files import read_text
 from speculative.methods.base import Method
 from speculative.methods.preset import MethodPreset
-from speculative.methods.registry import build
+from speculative.methods.registry import DEFAULT_METHOD, build
 from speculative.pair import Pair
 from speculative.problem import Degrade, Role
 
@@ -92,7 +92,7 @@ class Preset(MethodPreset):
     `[presets.fast]` in the file is the model `speculative/fast` in the service.
     """
 
-    method: str = "random_switch"
+    method: str = DEFAULT_METHOD
     thinking_budget: int | None = Field(default=None, ge=1)
     reasoning_effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on; any but this machine's own needs a key or --no-auth")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    method: str = Field("random_switch", description="default for requests: a registered method, a preset, or @FILE of one")
+    method: str = Field(DEFAULT_METHOD, description="default for requests: a registered method, a preset, or @FILE of one")
     drain: float = Field(30.0, ge=0, description="seconds that running chains have to finish when the service stops")
 
     big: Engines = Field([BUNDLED["big"]], description="engine of the big model; several addresses are replicas")

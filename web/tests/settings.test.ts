@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { MethodList } from "../src/data/types";
 import { refusals } from "../src/live/refusals";
-import { asksOf, contenderOf, fromAddress, labelOf, type Settings, toAddress } from "../src/live/settings";
+import { asksOf, contenderOf, fromAddress, labelOf, type Settings, toAddress, usual } from "../src/live/settings";
 import { commandLine, quote } from "../src/live/snippets";
 
 const SETTINGS: Settings = {
@@ -22,6 +22,15 @@ describe("settings", () => {
     for (const hash of ["", "#x", "#ask=", "#ask=%", "#ask=1", "#ask=%7B%7D", `#ask=${JSON.stringify({ ...SETTINGS, contenders: [] })}`]) {
       expect(fromAddress(hash)).toBeNull();
     }
+  });
+
+  it("begin with the default of the service", () => {
+    const examples = [{ problem: "First?" }, { problem: "Second?" }, { problem: "Third?" }];
+    const methods = [{ name: "random_switch" }, { name: "likelihood_verify" }];
+    const list = { presets: [], default: "random_switch", methods, examples } as unknown as MethodList;
+    expect(usual(list)).toMatchObject({ problem: "Third?", contenders: [{ name: "random_switch", typed: {}, wrappers: [] }] });
+    const presets = [{ name: "fast", method: "big_only", params: {}, wrappers: [] }];
+    expect(usual({ ...list, presets, default: "fast" } as unknown as MethodList).contenders[0]!.name).toBe("big_only");
   });
 
   it("are filled from a preset", () => {

@@ -22,7 +22,7 @@ from speculative.errors import SpeculativeError
 from speculative.evaluate import problems
 from speculative.files import read_stdin
 from speculative.methods.base import Method
-from speculative.methods.registry import build, find
+from speculative.methods.registry import DEFAULT_METHOD, build, find
 from speculative.pair import Pair
 from speculative.problem import Problem
 from speculative.report.terminal import FRAME_S, LivePainter, draw
@@ -32,7 +32,6 @@ from speculative.runner import asolve
 from speculative.trace.events import AnyEvent, TextDelta
 from speculative.trace.trace import Trace
 
-DEFAULT_METHOD = "random_switch"
 STDIN = "\0-"
 """The replacement of a lone `-`, which the parser would take for a flag; no argument can hold a NUL."""
 

@@ -34,13 +34,12 @@ from speculative.evaluate import grid, tasks
 from speculative.evaluate.extractor import Extractor
 from speculative.evaluate.problems import TaskProblem, spread
 from speculative.evaluate.runner import ControlSchedule, EvalCell
-from speculative.methods.registry import build, find
+from speculative.methods.registry import DEFAULT_METHOD, build, find
 from speculative.methods.spec import MethodSpec, label_of
 from speculative.pair import Pair
 from speculative.redaction import redact
 from speculative.runs.folder import RunFolder
 
-DEFAULT_METHOD = "random_switch"
 TARGET = f"a task ({', '.join(tasks.TASKS)}), or a grid: a YAML file"
 DATA = (
     "file of problems (JSON lines or list, CSV, Parquet; -: standard input) with the columns of the public data set, or `problem` and "

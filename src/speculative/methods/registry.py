@@ -21,6 +21,8 @@ from speculative.methods.preset import MARK, folder_of, is_file, read_preset
 from speculative.methods.wrapper import Wrapper
 
 GROUP = "speculative.methods"
+DEFAULT_METHOD = "random_switch"
+"""The method where none is named: of `solve`, the commands, the service and its page. It runs with every engine."""
 ROOMS = ("base", "registry", "wrapper")
 
 

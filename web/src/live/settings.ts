@@ -23,7 +23,6 @@ export interface Settings {
 }
 
 export const MOST = 4;
-const TELLING = "likelihood_verify";
 
 /** Wrong input: the place of the field and what is wrong. */
 export type Mistakes = Map<string, string>;
@@ -45,11 +44,10 @@ export interface Ask {
   max_seconds?: number;
 }
 
-/** The first settings of the page: on a service without a default of its own, a method that shows drafts and judgements. */
+/** The first settings of the page: the default of the service. */
 export function usual(list: MethodList): Settings {
   const preset = list.presets.find((one) => one.name === list.default);
-  const telling = list.default === "random_switch" && list.methods.some(({ name, missing }) => name === TELLING && missing === undefined);
-  const contender = preset ? contenderOf(preset) : { name: telling ? TELLING : list.default, typed: {}, wrappers: [] };
+  const contender = preset ? contenderOf(preset) : { name: list.default, typed: {}, wrappers: [] };
   const example = list.examples[2] ?? list.examples[0];
   return { problem: example?.problem ?? "", contenders: [contender], seed: "4", temperature: "", tokens: "", seconds: "" };
 }

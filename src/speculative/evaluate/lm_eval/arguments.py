@@ -17,7 +17,7 @@ from speculative.engines.options import BUNDLED, ROLES, EngineOptions, Spec, des
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.runner import sample_settings
 from speculative.methods.base import Method
-from speculative.methods.registry import build, find
+from speculative.methods.registry import DEFAULT_METHOD, build, find
 from speculative.methods.spec import MethodSpec, label_of
 from speculative.problem import Problem, Sampling
 
@@ -34,7 +34,7 @@ SERVICE = (
     "service= is not taken; a running `speculative serve` is used through lm-eval's own model: "
     "--model local-chat-completions --model_args base_url=http://HOST:8080/v1/chat/completions,model=speculative"
 )
-METHOD, CHAINS = "random_switch", 16
+CHAINS = 16
 
 
 class Arguments(Struct, frozen=True):
@@ -64,7 +64,7 @@ def read(values: Mapping[str, Any], batch_size: int | str | None = None) -> Argu
     given = {name: _with_commas(value) for name, value in values.items() if name not in UNUSED and value is not None}
     params = {name: value for name, value in given.items() if name not in NAMES}
     wrappers = tuple(split_spec(str(given.get("with", "")), ","))
-    name = str(given.get("method", METHOD))
+    name = str(given.get("method", DEFAULT_METHOD))
     return Arguments(
         spec=MethodSpec(label_of(name, params, wrappers), _build(name, params, wrappers)),
         problem=_problem(given),
