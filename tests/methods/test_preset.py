@@ -83,6 +83,28 @@ def test_files_of_a_preset_lie_beside_it(preset: Any, tmp_path: Path) -> None:
         build(spec)
 
 
+def test_a_written_preset_has_its_comments_and_no_empty_values(tmp_path: Path) -> None:
+    tuned = {"target": "at most 30%", "command": None, "held_out": {"kept": 0.25, "cost": None}, "engines": {"big": "a/b"}}
+    text = format_preset("likelihood_verify", {"threshold": -0.3, "measure": None}, tuned, ["one", "two"])
+    assert text.startswith('# one\n# two\nmethod = "likelihood_verify"\n')
+    (tmp_path / "written.toml").write_text(text, encoding="utf-8")
+    found = read_preset(f"@{tmp_path / 'written.toml'}")
+    assert (found.params, found.tuned) == (
+        {"threshold": -0.3},
+        {"target": "at most 30%", "held_out": {"kept": 0.25}, "engines": {"big": "a/b"}},
+    )
+
+
+def test_a_preset_of_an_earlier_version_reads_the_same(preset: Any) -> None:
+    spec = preset(
+        '# Chosen by `speculative tune`\nmethod = "likelihood_verify"\n\n[params]\nthreshold = -1e-05\n\n[tuned]\n'
+        'percentiles = { threshold = 0.2 }\ntuning = { right = 0.5, kept = 1 }\nengines = { big = "a", small = "b" }\n'
+    )
+    found = read_preset(spec)
+    assert found.params == {"threshold": -1e-05}
+    assert found.tuned["tuning"] == {"right": 0.5, "kept": 1}
+
+
 values = st.one_of(st.integers(-(2**40), 2**40), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.text())
 
 

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from speculative.errors import UsageError, describe_mistake
@@ -72,23 +72,14 @@ def format_preset(method: str, params: Mapping[str, Any], tuned: Mapping[str, An
 
     Parameters and entries without a value are left out.
     """
-    lines = [*(f"# {comment}" for comment in comments), f"method = {_toml(method)}", "", "[params]", *_entries(params)]
-    return "\n".join([*lines, "", "[tuned]", *_entries(tuned), ""])
+    head = "".join(f"# {comment}\n" for comment in comments)
+    return head + tomli_w.dumps({"method": method, "params": _without_none(params), "tuned": _without_none(tuned)})
 
 
-def _entries(values: Mapping[str, Any]) -> list[str]:
-    return [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
-
-
-def _toml(value: Any) -> str:
-    """Returns a value as TOML: its basic strings and numbers are those of JSON."""
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(_entries(value))} }}"  # pyright: ignore[reportUnknownArgumentType]
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml, value))}]"  # pyright: ignore[reportUnknownArgumentType]
-    if isinstance(value, float):
-        return repr(value)
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out entries without a value, which TOML cannot hold."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return {name: _without_none(value) if isinstance(value, Mapping) else value for name, value in given.items()}  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _describe(error: Any) -> str:
