@@ -33,6 +33,22 @@ def test_a_comparison_prices_its_own_chains_with_and_without_a_folder(tmp_path: 
     assert "predicted for these chains on the hardware of profile h200-32b-1.5b" in told.err
 
 
+def test_a_report_tells_the_hardware_and_the_chains_for_an_hour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*COMPARE, "--out", str(tmp_path / "run"), "--json"]) == 0
+    capsys.readouterr()
+    assert run(["report", str(tmp_path / "run"), *PROFILE, "--json"]) == 0
+    for row in json.loads(capsys.readouterr().out):
+        card = row["hardware"]
+        assert (card["profile"], card["layout"], card["gpus"], card["gpu_hour"]) == ("h200-32b-1.5b", "c", 2, 3.6)
+        assert "H200" in card["hardware"]
+        assert "vLLM" in card["software"]
+        assert card["date"].startswith("20")
+        for one in row["on_hardware"]:
+            assert one["chains_per_gpu_hour"] == pytest.approx(3600 / one["gpu_s"])
+    assert run(["report", str(tmp_path / "run"), "--json"]) == 0
+    assert not any("hardware" in row for row in json.loads(capsys.readouterr().out))
+
+
 def test_without_a_profile_there_is_no_such_price(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*COMPARE, "--json"]) == 0
     assert not any("on_hardware" in row for row in json.loads(capsys.readouterr().out))

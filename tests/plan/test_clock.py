@@ -64,6 +64,22 @@ def test_a_full_cache_drops_the_text_that_was_used_longest_ago() -> None:
     assert roomy.servers["big"][0].read_tokens == 2 * (150 + 1)
 
 
+def test_drafts_of_one_text_that_end_together_leave_their_room() -> None:
+    tight = structs.replace(SIMPLE, cache_tokens=200)
+
+    def program() -> Program:
+        drafts = [PlannedCall("big", 50, 10) for _ in range(3)]
+        for draft in drafts:
+            yield start(draft)
+        for draft in drafts:
+            yield wait(draft)
+        yield run(PlannedCall("big", 180, 10))  # needs nearly all of the cache
+
+    clock, (chain,) = timed("d", program(), profile=Profile(tight, tight))
+    assert chain.written == {"big": 40}
+    assert clock.live == 0
+
+
 def test_sequences_beyond_the_batch_wait() -> None:
     _, chains = timed("d", *(one(PlannedCall("big", 10, 101)) for _ in range(5)))
     assert max(chain.seconds for chain in chains) > 1.9 * min(chain.seconds for chain in chains)

@@ -1,5 +1,6 @@
 """The pages in a real browser. Needs Chromium (Debian: `apt-get install chromium`) where `CHROMIUM` says, or in /usr/bin."""
 
+import json
 import os
 from pathlib import Path
 
@@ -75,9 +76,12 @@ def folder(tmp_path_factory):
     return real_run(tmp_path_factory.mktemp("made") / "run", epochs=2)
 
 
-def reported(tmp_path, *folders):
+PROFILE = ("--profile", "h200-32b-1.5b", "--gpu-hour", "3.6")
+
+
+def reported(tmp_path, *folders, more=()):
     page = tmp_path / "report.html"
-    assert run(["report", *map(str, folders), "--out", str(page)]) == 0
+    assert run(["report", *map(str, folders), "--out", str(page), *more]) == 0
     return page
 
 
@@ -96,11 +100,41 @@ async def test_the_report_shows_every_method_and_problem(tab, tmp_path, folder):
     tab.check(path)
 
 
+async def test_a_profile_has_a_section_of_predictions(tab, tmp_path, folder, capsys):
+    path = reported(tmp_path, folder, more=(*PROFILE, "--json"))
+    rows = {row["label"]: row["on_hardware"] for row in json.loads(capsys.readouterr().out)}
+    page = await tab.open(path)
+    told = await page.locator("#hardware").inner_text()
+    for words in ("Predicted, not measured", "h200-32b-1.5b", "two NVIDIA H200", "vLLM 0.26.0", "2026-", "big and small on a GPU each"):
+        assert words in told
+    assert await texts(page, "#hardware tbody th .label") == list(METHODS)
+    titles = await texts(page, "#hardware thead th")
+    assert titles == [
+        "method",
+        *("seconds, 1 chain", "chains per GPU-hour, 1 chain", "seconds, 256 chains", "chains per GPU-hour, 256 chains"),
+        *("against big, 256 chains", "money, 1,000 chains"),
+    ]
+    for place, label in enumerate(METHODS):
+        cells = await texts(page, f"#hardware tbody tr >> nth={place} >> td")
+        alone, crowd = rows[label][0], rows[label][-1]
+        figures = [alone["latency_s"], alone["chains_per_gpu_hour"], crowd["latency_s"], crowd["chains_per_gpu_hour"]]
+        assert [float(cell.replace(",", "")) for cell in cells[:4]] == pytest.approx(figures, rel=0.01)
+        assert cells[5] == f"{1000 * crowd['money']:.3g}"
+    await page.locator("#hardware thead button >> nth=1").click()
+    assert (await texts(page, "#hardware tbody th .label"))[0] == "small_only"
+    tab.check(path)
+
+
+async def test_without_a_profile_no_section_predicts(tab, tmp_path, folder):
+    page = await tab.open(reported(tmp_path, folder))
+    assert await page.locator("#hardware").count() == 0
+
+
 @pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm ci in web/")
 @pytest.mark.parametrize("look", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1280])
 async def test_axe_finds_no_violation_in_the_report(tab, tmp_path, folder, look, width):
-    path = reported(tmp_path, folder)
+    path = reported(tmp_path, folder, more=PROFILE)
     page = await tab.open(path)
     await page.set_viewport_size({"width": width, "height": 900})
     await page.emulate_media(color_scheme=look, reduced_motion="reduce")

@@ -21,6 +21,7 @@ from speculative.evaluate.extractor import Extractor
 from speculative.evaluate.runner import ControlSchedule, EvalCell, EvalRunner, SampleStore, undecided_notes
 from speculative.pair import Pair
 from speculative.plan.forecast import Forecast
+from speculative.report.hardware import HardwareCard
 from speculative.report.tables import comparison
 from speculative.runs.folder import RunFolder
 from speculative.runs.provenance import provenance
@@ -89,15 +90,16 @@ def show(
     json: bool,
     headings: bool,
     priced: Mapping[Key, Sequence[Forecast]] | None = None,
+    card: HardwareCard | None = None,
 ) -> None:
     """Shows the finished part of a schedule as tables or JSON, and its notes.
 
-    `headings` name the tasks. `priced`: forecasts of the chains on other hardware, for the JSON.
+    `headings` name the tasks. `priced`: forecasts of the chains on the hardware of `card`, for the JSON.
     """
     samples = [sample for cell in schedule.cells for sample in cell.done.values()]
     rows: list[dict[str, Any]] = [to_builtins(row) for row in summarize(samples, [cell.spec.label for cell in schedule.cells], prices)]
     if json:
-        write_json(with_prices(rows, priced or {}))
+        write_json(with_prices(rows, priced or {}, card))
     else:
         console = open_console()
         for task in dict.fromkeys(row["task"] for row in rows):

@@ -19,6 +19,7 @@ from speculative.plan.layout import LAYOUTS, find_layout
 from speculative.plan.profile import Profile, load_profile
 from speculative.plan.programs import PROGRAMS, Drawn
 from speculative.plan.recorded import RecordedChain
+from speculative.report.hardware import HardwareCard, per_gpu_hour
 
 if TYPE_CHECKING:
     from speculative.runs.folder import Run
@@ -83,6 +84,11 @@ class HardwareFlags:
             found[key] = [singles, *forecasts(profile, crowds, hour=self.gpu_hour)]
         return found
 
+    def card(self) -> HardwareCard | None:
+        """Describes the hardware, or returns None without a profile."""
+        profile = self.load()
+        return HardwareCard.of(profile, self.profile or "", self.layout, self.gpu_hour) if profile else None
+
     def draw(self) -> list[Forecast]:
         """Forecasts the methods whose chains can be drawn."""
         profile = self.load()
@@ -115,9 +121,16 @@ def group_chains(found: Iterable[tuple[Sample, RecordedChain]]) -> dict[Key, lis
     return chains
 
 
-def with_prices(rows: Sequence[dict[str, Any]], priced: Mapping[Key, Sequence[Forecast]]) -> list[dict[str, Any]]:
-    """Returns the rows of methods with their forecasts, if there are any."""
-    return [row | ({"on_hardware": to_builtins(found)} if (found := priced.get((row["task"], row["label"]))) else {}) for row in rows]
+def with_prices(
+    rows: Sequence[dict[str, Any]], priced: Mapping[Key, Sequence[Forecast]], card: HardwareCard | None
+) -> list[dict[str, Any]]:
+    """Returns the rows of methods with their forecasts, if there are any, and the hardware of these."""
+    told: list[dict[str, Any]] = []
+    for row in rows:
+        found = priced.get((row["task"], row["label"]))
+        forecasted = [to_builtins(one) | {"chains_per_gpu_hour": per_gpu_hour(one)} for one in found or ()]
+        told.append(row | ({"hardware": to_builtins(card), "on_hardware": forecasted} if forecasted else {}))
+    return told
 
 
 def show_prices(flags: HardwareFlags, priced: Mapping[Key, Sequence[Forecast]]) -> None:

@@ -100,7 +100,7 @@ def compare(
         done = [sample for cell in schedule.cells for sample in cell.done.values()]
         own = group_chains(store.chains) if isinstance(store, ChainStore) else recorded_chains((one, store) for one in done)
         priced = hardware.price(own)
-    show(schedule, price_list, control.equal_cost, json=json, headings=False, priced=priced)
+    show(schedule, price_list, control.equal_cost, json=json, headings=False, priced=priced, card=hardware.card())
     if priced and not json:
         show_prices(hardware, priced)
     check_finished(schedule, stopped)

@@ -16,6 +16,7 @@ from speculative.cli._progress import count_progress
 from speculative.errors import SpeculativeError, UsageError
 from speculative.report import export
 from speculative.report.frontier import Frontier
+from speculative.report.hardware import HardwareForecast
 from speculative.report.run_report import Report, gather
 
 OUTPUT = Group("Output", sort_key=1)
@@ -58,17 +59,18 @@ def report(
         warn(f"{elsewhere} of {len(samples)} chains were graded by a harness, such as lm-eval; here they count as wrong")
     if figures:
         _draw(made.frontiers, figures)
+    card = hardware.card()
+    priced = hardware.price(recorded_chains(made.samples)) if card else {}
     with count_progress("chains", len(samples)) as advance:
-        write_file(page, made.parts(advance), "report")
+        write_file(page, made.parts(advance, HardwareForecast.of(card, priced) if card else None), "report")
     if made.missing:
         warn(f"{len(made.missing)} of {len(samples)} chains have no text: {made.missing[0]}")
     if csv:
         write_file(csv, export.csv(samples, made.folders), "table")
     if parquet:
         write_file(parquet, export.parquet(samples, made.folders), "table")
-    priced = hardware.price(recorded_chains(made.samples)) if hardware.profile else {}
     if json:
-        write_json(with_prices([to_builtins(row) for row in made.summaries], priced))
+        write_json(with_prices([to_builtins(row) for row in made.summaries], priced, card))
     else:
         write_line(f"{page}: {len(made.summaries)} methods, {len(samples)} chains")
         show_prices(hardware, priced)

@@ -113,6 +113,7 @@ class VirtualClock:
                     one.began = self.now
                     self.live += 1
                 self._resume(one)
+        assert enough is not None or not self.live, f"{self.live} chains wait for calls that no server answers"
         return chains
 
     def _push(self, time: float, kind: int, one: object, other: object) -> None:

@@ -44,7 +44,7 @@ class SimulatedServer:
         self._step: float = 0.0
         self._planned = 0
         self._between = False
-        self._ended: dict[tuple[int, int], PlannedCall] = {}
+        self._ended: list[PlannedCall] = []
         self._going: list[PlannedCall] = []
         """Calls that ended with the last step, and streams that go on with the next one."""
         self._reads: list[PlannedCall] | None = None
@@ -79,7 +79,8 @@ class SimulatedServer:
     def arrive(self, call: PlannedCall, now: float) -> None:
         """Puts a call into the queue."""
         call.placed = now
-        if call.goes_on and (before := self._ended.pop((id(call.chain), call.branch), None)):
+        if call.goes_on and (before := self._stream_of(call)):
+            self._ended.remove(before)
             call.pinned, call.left, call.scheduled = before.pinned, 0, now  # its stream never stopped: it only writes
             self._going.append(call)
         else:
@@ -92,6 +93,10 @@ class SimulatedServer:
                 other.cut(now)
         elif self._reads is None:
             self.cut(now)
+
+    def _stream_of(self, call: PlannedCall) -> PlannedCall | None:
+        """Returns the call of the same text that ended with the last step."""
+        return next((one for one in reversed(self._ended) if one.chain is call.chain and one.branch == call.branch), None)
 
     def cancel(self, call: PlannedCall, now: float) -> None:
         """Takes a call out of the queue or the batch."""
@@ -141,7 +146,7 @@ class SimulatedServer:
             self._context -= call.prompt + call.tokens
             ended.append(call)
         self._between = True
-        self._ended = {(id(call.chain), call.branch): call for call in ended}
+        self._ended = ended.copy()
         return ended
 
     def go_on(self, now: float) -> None:
@@ -149,9 +154,9 @@ class SimulatedServer:
         if not self._between:
             return
         self._between = False
-        for call in self._ended.values():
+        for call in self._ended:
             self._unpin(call, call.prompt + call.tokens)
-        self._ended = {}
+        self._ended = []
         self._begin(now)
         if not self.working:
             for other in self.neighbours:

@@ -16,6 +16,7 @@ from speculative.errors import SpeculativeError, UsageError
 from speculative.problem import Role
 from speculative.report.chain_page import PackedChain
 from speculative.report.frontier import AXES, Frontier, frontier
+from speculative.report.hardware import HardwareForecast
 from speculative.runs.folder import Run
 from speculative.runs.sample import Sample
 from speculative.stats.prices import Prices
@@ -103,6 +104,7 @@ class Contents(Struct, frozen=True):
     marks: dict[str, Mark]
     rows: list[Row]
     runs: list[dict[str, Any]]
+    hardware: HardwareForecast | None = None
 
 
 class Report:
@@ -122,13 +124,13 @@ class Report:
         self._rows: list[Row] = []
         self._problems: dict[tuple[str, str], ReportProblem] = {}
 
-    def parts(self, advance: Callable[[], None] = lambda: None) -> Iterator[bytes]:
+    def parts(self, advance: Callable[[], None] = lambda: None, hardware: HardwareForecast | None = None) -> Iterator[bytes]:
         """Yields the page part by part; calls `advance` after each sample."""
         yield head(SCRIPT)
         for place, (sample, run) in enumerate(self.samples):
             yield self._chain(f"c{place}", sample, run)
             advance()
-        yield block(INDEX, pack(self._contents()))
+        yield block(INDEX, pack(self._contents(hardware)))
         yield tail(SCRIPT)
 
     def _chain(self, name: str, sample: Sample, run: Run) -> bytes:
@@ -151,7 +153,7 @@ class Report:
         if before is None or (text and (not before.text or len(text) < len(before.text))):
             self._problems[key] = ReportProblem(sample.task, sample.problem, sample.level, sample.gold, text)
 
-    def _contents(self) -> Contents:
+    def _contents(self, hardware: HardwareForecast | None) -> Contents:
         return Contents(
             library=__version__,
             summaries=self.summaries,
@@ -160,6 +162,7 @@ class Report:
             marks=marks_of(self.summaries),
             rows=self._rows,
             runs=[{"folder": run.path.name, "samples": len(run.samples), "provenance": run.provenance} for run in self._runs],
+            hardware=hardware,
         )
 
 

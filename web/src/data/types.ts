@@ -149,6 +149,7 @@ export interface Contents {
   marks: Record<string, Mark>;
   rows: Row[];
   runs: Record<string, unknown>[];
+  hardware: HardwareForecast | null;
 }
 
 export interface Contrast {
@@ -232,6 +233,24 @@ export interface Frontier {
   points: Point[];
   lines: number[][];
   left_out: string;
+}
+
+export interface HardwareCard {
+  profile: string;
+  hardware: string;
+  software: string;
+  date: string;
+  big: string;
+  small: string;
+  layout: string;
+  placed: string;
+  gpus: number;
+  gpu_hour: number | null;
+}
+
+export interface HardwareForecast {
+  card: HardwareCard;
+  methods: PredictedMethod[];
 }
 
 export interface InnerWork {
@@ -359,6 +378,20 @@ export interface Point {
   control_of: string | null;
   mark: Mark;
   best: boolean;
+}
+
+export interface PredictedMethod {
+  task: string;
+  label: string;
+  predictions: Prediction[];
+}
+
+export interface Prediction {
+  chains: number;
+  latency_s: number;
+  chains_per_gpu_hour: number;
+  against_big: number | null;
+  money: number | null;
 }
 
 export interface Prefilled {

@@ -6,6 +6,7 @@ import { h, plural } from "../view/dom";
 import { type Marks, marksOf } from "../view/legend";
 import { chips, choice, logo, options, search, toggle } from "./controls";
 import { FrontierView } from "./frontier";
+import { HardwareView } from "./hardware";
 import { MethodTables } from "./methods";
 import { ProblemList, type Stated, VERDICTS } from "./problems";
 import { provenance } from "./provenance";
@@ -25,6 +26,7 @@ class ReportView {
   private wanted: Wanted = { verdict: "all", level: "", words: "", labels: new Set() };
   private readonly marks: Marks;
   private readonly tables: MethodTables;
+  private readonly hardware: HardwareView | null;
   private readonly plot: FrontierView;
   private readonly list: ProblemList;
   private readonly lead = h("p", { class: "lead" });
@@ -41,6 +43,7 @@ class ReportView {
     this.marks = marksOf(contents.marks);
     this.tables = new MethodTables(this.marks);
     this.plot = new FrontierView(this.marks, (label) => this.tables.methods.point(label));
+    this.hardware = contents.hardware ? new HardwareView(contents.hardware, this.marks) : null;
     this.list = new ProblemList(this.marks);
     page.replaceChildren(...this.sections());
     document.title = `${this.tasks.join(", ")} · Speculative Reasoning`;
@@ -79,6 +82,7 @@ class ReportView {
         }),
       ),
       section("methods", "Methods", this.tables.element),
+      ...(this.hardware ? [section("hardware", "Predicted on the hardware of a profile", this.hardware.element)] : []),
       section("problems", "Problems and chains", this.filters, this.found, this.list.element),
       section("provenance", "Where this comes from", ...provenance(this.contents)),
     ];
@@ -102,6 +106,7 @@ class ReportView {
     this.axes.replaceChildren(choice("against", axes, this.axis ?? "", (key) => this.against(key)));
     this.against(this.axis);
     this.tables.show(summaries);
+    this.hardware?.show(task);
     this.wanted = { ...this.wanted, labels: new Set(this.labels), level: "" };
     this.filters.replaceChildren(...this.controls());
     this.filter();

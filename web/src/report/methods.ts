@@ -81,25 +81,35 @@ export class MethodTables {
     this.more.replaceChildren(...parts);
   }
 
-  private named<Row extends { label: string; control_of?: string | null }>(title: string, labelOf: (row: Row) => string): Column<Row> {
-    return {
-      title,
-      about: "the method with its parameters",
-      value: labelOf,
-      left: true,
-      cell: (row) =>
-        h(
-          title === "method" ? "th" : "td",
-          { scope: title === "method" ? "row" : null },
-          h(
-            "span",
-            { class: `named${title === "method" && row.control_of ? " control" : ""}` },
-            icon(this.marks.get(labelOf(row))),
-            broken(labelOf(row)),
-          ),
-        ),
-    };
+  private named<Row extends Named>(title: string, labelOf: (row: Row) => string): Column<Row> {
+    return namedColumn(this.marks, title, labelOf);
   }
+}
+
+interface Named {
+  label: string;
+  control_of?: string | null;
+}
+
+/** The column with the name of a method and its mark. */
+export function namedColumn<Row extends Named>(marks: Marks, title: string, labelOf: (row: Row) => string): Column<Row> {
+  return {
+    title,
+    about: "the method with its parameters",
+    value: labelOf,
+    left: true,
+    cell: (row) =>
+      h(
+        title === "method" ? "th" : "td",
+        { scope: title === "method" ? "row" : null },
+        h(
+          "span",
+          { class: `named${title === "method" && row.control_of ? " control" : ""}` },
+          icon(marks.get(labelOf(row))),
+          broken(labelOf(row)),
+        ),
+      ),
+  };
 }
 
 function methodColumns(summaries: MethodSummary[]): Column<MethodSummary>[] {
@@ -241,7 +251,7 @@ function broken(text: string): HTMLElement {
   return h("span", { class: "label" }, ...text.split(/(?<=[(,*@ _])/).flatMap((part, place) => (place ? [h("wbr"), part] : [part])));
 }
 
-function number(text: string, title: string | null = null): HTMLElement {
+export function number(text: string, title: string | null = null): HTMLElement {
   return h("td", { class: "number", title, text });
 }
 
