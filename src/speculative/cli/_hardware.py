@@ -124,7 +124,7 @@ def group_chains(found: Iterable[tuple[Sample, RecordedChain]]) -> dict[Key, lis
 def with_prices(
     rows: Sequence[dict[str, Any]], priced: Mapping[Key, Sequence[Forecast]], card: HardwareCard | None
 ) -> list[dict[str, Any]]:
-    """Returns the rows of methods with their forecasts, if there are any, and the hardware of these."""
+    """Returns the rows of methods with their forecasts and the hardware of these."""
     told: list[dict[str, Any]] = []
     for row in rows:
         found = priced.get((row["task"], row["label"]))

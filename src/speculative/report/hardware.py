@@ -40,7 +40,10 @@ class HardwareCard(Struct, frozen=True):
 
     @classmethod
     def of(cls, profile: Profile, name: str, layout: str, gpu_hour: float | None) -> HardwareCard:
-        """Describes a profile and a layout. `name` stands for a profile without a name of its own."""
+        """Describes a profile and a layout.
+
+        `name` stands for a profile without a name of its own.
+        """
         placed = find_layout(layout)
         return cls(
             profile.name or name,
