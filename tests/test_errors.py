@@ -1,13 +1,18 @@
 """An error names the next step, and that step works as typed."""
 
+import ast
+import copy
 import os
+import pickle
 import shlex
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from speculative import errors
-from speculative.errors import MissingExtraError
+from speculative import errors, solve
+from speculative.errors import EngineRefusedError, MissingExtraError, UnknownNameError
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,3 +64,47 @@ def test_a_checkout_that_was_installed_as_a_copy_is_found(monkeypatch: pytest.Mo
     monkeypatch.setattr("importlib.metadata.distribution", lambda name: Recorded())
     words = command(MissingExtraError("Parquet", "polars", "tables"))
     assert words[3:] == ["install", "-c", f"{folder}/constraints.txt", "-e", f"{folder}[tables]"]
+
+
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "UnknownNameError": ("method", "nope", ["small_only"]),
+    "MissingExtraError": ("drawing", "matplotlib", "plots"),
+    "EngineBusyError": ("busy", 3.0, 429),
+    "ContextExceededError": ("bundled:big", 900, 768),
+    "ApiError": (429, "busy"),
+    "InterruptedWorkError": (2,),
+    "BadResponseError": ("failed", {"code": 1}),
+}
+"""The arguments of errors that take more than a message."""
+
+
+def error_classes() -> list[type[Exception]]:
+    found: list[type[Exception]] = []
+    for file in sorted((ROOT / "src/speculative").rglob("*.py")):
+        names = [node.name for node in ast.parse(file.read_bytes()).body if isinstance(node, ast.ClassDef) and node.name.endswith("Error")]
+        if names:
+            module = import_module(".".join(file.relative_to(ROOT / "src").with_suffix("").parts))
+            found += [getattr(module, name) for name in names]
+    return found
+
+
+def test_every_error_survives_pickle_and_copy() -> None:
+    kinds = error_classes()
+    assert {UnknownNameError, EngineRefusedError} < set(kinds)
+    assert set(ARGUMENTS) <= {kind.__name__ for kind in kinds}
+    for kind in kinds:
+        error = kind(*ARGUMENTS.get(kind.__name__, ("a message",)))
+        error.add_note("a note")
+        for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+            assert type(twin) is kind
+            assert str(twin) == str(error)
+            assert vars(twin) == vars(error)
+
+
+def test_an_error_keeps_its_chain_in_a_pickle() -> None:
+    trace = solve("How many?", "small_only", max_tokens=1, answer_tokens=0).trace
+    error = EngineRefusedError("no such model")
+    error.trace, error.role, error.status = trace, "big", 404
+    twin = pickle.loads(pickle.dumps(error))
+    assert (twin.role, twin.status, str(twin)) == ("big", 404, "no such model")
+    assert twin.trace.events == trace.events

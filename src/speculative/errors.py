@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+def reduce_error(error: BaseException) -> tuple[Any, ...]:
+    """Returns the parts from which pickle and copy make an error again.
+
+    Python calls the class with the message alone, which an error with other arguments cannot take.
+    """
+    return _restored, (type(error), error.args), vars(error)
+
+
+def _restored(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    return kind.__new__(kind, *args)
+
+
 class SpeculativeError(Exception):
     """Base of all errors of this library.
 
@@ -23,6 +35,7 @@ class SpeculativeError(Exception):
     """
 
     exit_code = 1
+    __reduce__ = reduce_error
 
 
 class UsageError(SpeculativeError):

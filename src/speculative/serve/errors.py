@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from speculative import errors
-from speculative.errors import EngineError
+from speculative.errors import EngineError, reduce_error
 from speculative.redaction import without_address
 from speculative.serve import schemas
 from speculative.trace.events import AnyEvent, Cancelled, Child, Degraded, Started
@@ -43,6 +43,8 @@ KINDS = {401: "authentication_error", 429: "rate_limit_error", 500: "internal_er
 
 class ApiError(Exception):
     """An error reply: status, code and one line. `retry_after` is in seconds."""
+
+    __reduce__ = reduce_error
 
     def __init__(
         self, status: int, message: str, *, code: str | None = None, param: str | None = None, retry_after: int | None = None
