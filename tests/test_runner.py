@@ -325,13 +325,13 @@ def test_an_interrupt_cancels_the_work_and_waits_until_it_has_stopped(monkeypatc
 
 
 def test_without_a_pair_the_bundled_one_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    bundled_pair.cache_clear()
+    bundled_pair.clear()
     monkeypatch.setattr(Pair, "open", lambda: scripted_pair(SCRIPT, SCRIPT))
     try:
         assert solve("6*7?").answer == "42"
         assert bundled_pair() is bundled_pair()
     finally:
-        bundled_pair.cache_clear()
+        bundled_pair.clear()
 
 
 async def test_a_stream_yields_all_text_and_events() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -22,12 +22,33 @@ REPORT_EVERY_S = 0.5
 """Seconds between two reports to a caller that waits."""
 
 
+class PerProcess(Generic[T]):
+    """Makes a value once for each process; a forked process makes its own.
+
+    The parent's value stays referenced there: its end would wait for a thread, and a fork copies no threads.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._values: dict[int, T] = {}
+
+    def __call__(self) -> T:
+        process = os.getpid()
+        if process not in self._values:
+            self._values.setdefault(process, self._make())
+        return self._values[process]
+
+    def clear(self) -> None:
+        """Forgets the value: the next call makes another."""
+        self._values.clear()
+
+
 def run_in_background(work: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine on the process's background loop and waits for it.
 
     Ctrl-C cancels it, and waits until it has stopped.
     """
-    if _loop().is_running() and threading.current_thread().name == THREAD:
+    if _is_on(_loop()):
         work.close()
         raise RuntimeError("solve cannot be called from the library's own event loop, it would wait for itself; use asolve")
     over = threading.Event()
@@ -47,11 +68,21 @@ def run_in_background(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
+def _started_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=_run_forever, args=[loop], name=THREAD, daemon=True).start()
     return loop
+
+
+_loop = PerProcess(_started_loop)
+
+
+def _is_on(loop: asyncio.AbstractEventLoop) -> bool:
+    """Returns whether the caller runs on an event loop."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:

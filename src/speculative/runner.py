@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from functools import cache
 from typing import Any, TypedDict, Unpack, cast, overload
 
 from speculative import __version__
-from speculative._sync import end_all, run_in_background, to_its_end
+from speculative._sync import PerProcess, end_all, run_in_background, to_its_end
 from speculative.chain.author_tasks import failed_task, watch_tasks
 from speculative.chain.chain import Chain
 from speculative.chain.context import Prompts
@@ -190,10 +189,8 @@ def solve(problem: Problem | str | Sequence[Turn], method: str | Method = DEFAUL
     return run_in_background(asolve(problem, cast("Any", method), **settings))
 
 
-@cache
-def bundled_pair() -> Pair:
-    """Opens the pair that ships, once for a process."""
-    return Pair.open()
+bundled_pair: PerProcess[Pair] = PerProcess(lambda: Pair.open())
+"""Opens the pair that ships, once for a process."""
 
 
 def _check_types(method: object, pair: object, wrappers: object, listener: object) -> None:

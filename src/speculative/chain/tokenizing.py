@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from speculative._sync import PerProcess
+
 T = TypeVar("T")
 
 SHORT_TEXT = 4096
@@ -14,12 +16,12 @@ SHORT_TEXT = 4096
 LONG_TEXT = 1 << 16
 """Characters above which one text is tokenized at a time, so that long texts do not take all cores."""
 
-_ONE_AT_A_TIME = ThreadPoolExecutor(1, "speculative-tokenizer")
+_one_at_a_time = PerProcess(lambda: ThreadPoolExecutor(1, "speculative-tokenizer"))
 
 
 async def tokenize_off_loop(characters: int, work: Callable[[], T]) -> T:
     """Tokenizes a short text here, and a longer one in a thread."""
     if characters <= SHORT_TEXT:
         return work()
-    executor = _ONE_AT_A_TIME if characters > LONG_TEXT else None
+    executor = _one_at_a_time() if characters > LONG_TEXT else None
     return await asyncio.get_running_loop().run_in_executor(executor, work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from queue import SimpleQueue
@@ -31,6 +32,7 @@ class Worker:
         self._inbox: SimpleQueue[tuple[Completing | Scoring, bool] | None] = SimpleQueue()  # None: look again whether to close or go on
         self._lock = threading.Lock()
         self._closing = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name=f"speculative-{name}", daemon=True)
         self._thread.start()
 
@@ -51,13 +53,20 @@ class Worker:
         self._inbox.put(None)
 
     def _post(self, call: Completing | Scoring, begins: bool) -> None:
+        if self._process != os.getpid():
+            raise EngineClosedError(f"{self.name}: the engine cannot run in a forked process; open it there, or start processes with spawn")
         with self._lock:
             if self._closing:
                 raise EngineClosedError(f"{self.name}: the engine is closed; open it again")
             self._inbox.put((call, begins))
 
     def close(self) -> None:
-        """Fails open calls and ends the thread; returns when it has ended."""
+        """Fails open calls and ends the thread; returns when it has ended.
+
+        A forked process has no such thread, and the parent goes on with its own.
+        """
+        if self._process != os.getpid():
+            return
         with self._lock:
             self._closing = True
         self._inbox.put(None)
