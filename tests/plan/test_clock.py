@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from profiles import examples
 
+from speculative.errors import SpeculativeError
 from speculative.plan.calls import PlannedCall, Program, cancel, run, sleep, start, wait
 from speculative.plan.clock import SimulatedChain, VirtualClock
 from speculative.plan.costs import StepCosts
@@ -194,3 +195,75 @@ def test_two_runs_agree() -> None:
         clock.run(PROGRAMS["step_verify,pipeline=accept"](Drawn(length=400), seed) for seed in range(20))
         walls.add(clock.now)
     assert len(walls) == 1
+
+
+def side_by_side(random: Random, calls: int) -> Program:
+    """Drafts, questions and children of one chain, at any time, of which some are cancelled."""
+    open_calls: list[PlannedCall] = []
+    for place in range(calls):
+        prompt, branch = random.randint(1, 900), random.randint(0, 2)
+        batch = random.randint(1, 4)
+        made = [PlannedCall(random.choice(["big", "small"]), prompt, random.randint(1, 6), prompt, branch=branch) for _ in range(batch)]
+        for call in made:
+            yield start(call)
+        open_calls += made
+        if random.random() < 0.5:
+            yield sleep(random.random() / 20)
+        random.shuffle(open_calls)
+        for _ in range(len(open_calls) if place == calls - 1 else random.randint(0, len(open_calls))):
+            call = open_calls.pop()
+            yield cancel(call) if random.random() < 0.3 else wait(call)
+            if call.done and random.random() < 0.3:
+                more = PlannedCall(call.role, call.prompt + call.tokens, 5, call.prompt, branch=call.branch, goes_on=True)
+                yield start(more)
+                yield cancel(more) if random.random() < 0.3 else wait(more)
+
+
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(0, 1 << 30), st.sampled_from([1000, 4000, 1 << 30]))
+@settings(max_examples=examples(60), deadline=None)
+def test_nothing_is_reserved_after_all_chains_have_ended(chains: int, calls: int, salt: int, room: int) -> None:
+    own = structs.replace(SIMPLE, cache_tokens=room)
+    clock, _ = timed("c", *(side_by_side(Random(salt + number), calls) for number in range(chains)), profile=Profile(own, own))
+    for server in clock.all_servers(LAYOUTS["c"]):
+        assert (server.cache.reserved, server.running, server.waiting) == (0, 0, 0)
+
+
+def test_drafts_that_end_in_one_step_free_all_their_room() -> None:
+    def program() -> Program:
+        drafts = [PlannedCall("small", 50, 10) for _ in range(4)]
+        for draft in drafts:
+            yield start(draft)
+        for draft in drafts:
+            yield wait(draft)
+
+    tight = structs.replace(SIMPLE, cache_tokens=300)
+    clock, chains = timed("c", *(program() for _ in range(50)), profile=Profile(tight, tight))
+    assert clock.live == 0
+    assert all(chain.ended > 0 for chain in chains)
+    assert clock.servers["small"][0].cache.reserved == 0
+
+
+def test_drafts_of_one_text_read_its_known_beginning_once() -> None:
+    def program() -> Program:
+        for size in (100, 120):
+            drafts = [PlannedCall("small", size, 10, known) for known in (size - 20, size, size)]
+            for draft in drafts:
+                yield start(draft)
+            for draft in drafts:
+                yield wait(draft)
+
+    clock, _ = timed("c", program())
+    assert clock.servers["small"][0].read_tokens == 100 + 1 + 1 + 20 + 1 + 1
+
+
+def test_a_child_finds_the_beginning_that_another_text_of_its_chain_left() -> None:
+    clock, _ = timed("d", one(PlannedCall("big", 200, 1), PlannedCall("big", 250, 1, known=200, branch=1)))
+    assert clock.servers["big"][0].read_tokens == 250
+
+
+def test_a_chain_that_waits_for_ever_is_an_error() -> None:
+    def stuck() -> Program:
+        yield wait(PlannedCall("big", 10, 1))
+
+    with pytest.raises(SpeculativeError, match="got 1 that wait for ever"):
+        timed("d", stuck())

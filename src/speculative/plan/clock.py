@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 
+from speculative.errors import SpeculativeError
 from speculative.plan.calls import PlannedCall, Program
 from speculative.plan.layout import Layout
 from speculative.plan.profile import Profile
@@ -81,6 +82,8 @@ class VirtualClock:
     ) -> list[SimulatedChain]:
         """Runs all chains to their end.
 
+        Raises `SpeculativeError` if some can never end.
+
         Args:
             programs: the program of each chain.
             arrivals: when each begins, in seconds.
@@ -91,7 +94,7 @@ class VirtualClock:
         for place, chain in enumerate(chains):
             self._push(arrivals[place] if arrivals else 0.0, 0, chain, None)
             for replicas in self.servers.values() if warm else ():
-                replicas[place % len(replicas)].remember(chain, warm)
+                replicas[place % len(replicas)].cache.remember(chain, warm)
         while self._queue and (enough is None or self.kept < enough):
             time, _, kind, one, other = heappop(self._queue)
             self.now = max(self.now, time)
@@ -113,7 +116,8 @@ class VirtualClock:
                     one.began = self.now
                     self.live += 1
                 self._resume(one)
-        assert enough is not None or not self.live, f"{self.live} chains wait for calls that no server answers"
+        if self.live and not self._queue:
+            raise SpeculativeError(f"all chains of a simulation must end, got {self.live} that wait for ever; report this as a bug")
         return chains
 
     def _push(self, time: float, kind: int, one: object, other: object) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import ceil
 
 from speculative.plan.calls import PlannedCall
 from speculative.plan.costs import step_costs
+from speculative.plan.prefix_cache import PrefixCache
 from speculative.plan.profile import ServerProfile
 
 Schedule = Callable[[float, "SimulatedServer", int], None]
@@ -37,7 +38,7 @@ class SimulatedServer:
         self._front = 0.0
         self._waiting: deque[PlannedCall] = deque()
         self._running: list[tuple[int, int, PlannedCall]] = []
-        self._context = self._reserved = 0
+        self._context = 0
         self._steps = self._numbers = 0
         self._version = 0
         self._began: float = 0.0
@@ -45,13 +46,13 @@ class SimulatedServer:
         self._planned = 0
         self._between = False
         self._ended: list[PlannedCall] = []
+        """Calls that ended with the last step."""
         self._going: list[PlannedCall] = []
-        """Calls that ended with the last step, and streams that go on with the next one."""
+        """Streams that go on with the next step."""
         self._reads: list[PlannedCall] | None = None
         """The calls whose prompt ends with the current step; None while it only writes."""
         self._chunk = 0
-        self._cached: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._cached_tokens = 0
+        self.cache = PrefixCache(profile.cache_tokens, profile.block)
 
     @property
     def working(self) -> bool:
@@ -79,9 +80,10 @@ class SimulatedServer:
     def arrive(self, call: PlannedCall, now: float) -> None:
         """Puts a call into the queue."""
         call.placed = now
-        if call.goes_on and (before := self._stream_of(call)):
+        if before := self._find_ended(call):
             self._ended.remove(before)
-            call.pinned, call.left, call.scheduled = before.pinned, 0, now  # its stream never stopped: it only writes
+            self.cache.pass_on(before, call)
+            call.left, call.scheduled = 0, now  # its stream never stopped: it only writes
             self._going.append(call)
         else:
             self._waiting.append(call)
@@ -94,17 +96,16 @@ class SimulatedServer:
         elif self._reads is None:
             self.cut(now)
 
-    def _stream_of(self, call: PlannedCall) -> PlannedCall | None:
-        """Returns the call of the same text that ended with the last step."""
-        return next((one for one in reversed(self._ended) if one.chain is call.chain and one.branch == call.branch), None)
-
     def cancel(self, call: PlannedCall, now: float) -> None:
         """Takes a call out of the queue or the batch."""
         if call.done:
             return
         if call in self._waiting:
             self._waiting.remove(call)
-            self._unpin(call, call.prompt - max(call.left, 0) if call.pinned else 0)
+            self.cache.end(call, call.prompt - max(call.left, 0))
+        elif call in self._going:
+            self._going.remove(call)
+            self.cache.end(call, call.prompt)
         elif place := next((one for one in self._running if one[2] is call), None):
             if self._reads is None and self.working:
                 self._advance(now)
@@ -112,11 +113,18 @@ class SimulatedServer:
             heapify(self._running)
             call.written = call.tokens - (place[0] - self._steps)
             self._context -= call.prompt + call.written
-            self._unpin(call, call.prompt + call.written)
+            self.cache.end(call, call.prompt + call.written)
         elif self._reads and call in self._reads:
             self._reads.remove(call)
-            self._unpin(call, call.prompt)
+            self.cache.end(call, call.prompt)
         call.ended = now
+
+    def _find_ended(self, call: PlannedCall) -> PlannedCall | None:
+        """Returns the call of the last step whose stream a call goes on with."""
+        if not call.goes_on:
+            return None
+        own = (one for one in self._ended if one.chain is call.chain and one.branch == call.branch)
+        return next((one for one in own if one.prompt + one.tokens == call.prompt), None)
 
     # ---- steps ------------------------------------------------------------------------------------------------------
 
@@ -146,7 +154,7 @@ class SimulatedServer:
             self._context -= call.prompt + call.tokens
             ended.append(call)
         self._between = True
-        self._ended = ended.copy()
+        self._ended = [*ended]
         return ended
 
     def go_on(self, now: float) -> None:
@@ -155,7 +163,7 @@ class SimulatedServer:
             return
         self._between = False
         for call in self._ended:
-            self._unpin(call, call.prompt + call.tokens)
+            self.cache.end(call, call.prompt + call.tokens)
         self._ended = []
         self._begin(now)
         if not self.working:
@@ -220,9 +228,9 @@ class SimulatedServer:
         while self._waiting and room > 0:
             call = self._waiting[0]
             if call.left < 0:
-                if sequences + len(reads) >= self.profile.max_sequences or not self._pin(call):
+                if sequences + len(reads) >= self.profile.max_sequences or (cached := self.cache.begin(call)) is None:
                     break
-                call.left, call.scheduled = call.prompt - self._find_cached(call), now
+                call.left, call.scheduled = call.prompt - cached, now
             take = min(call.left, room)
             pairs += take * (call.prompt - call.left + take / 2)
             call.left -= take
@@ -232,47 +240,3 @@ class SimulatedServer:
                 break
             reads.append(self._waiting.popleft())
         return reads, new, pairs
-
-    # ---- the prefix cache -------------------------------------------------------------------------------------------
-
-    def remember(self, chain: object, tokens: int) -> None:
-        """Puts a text into the cache, as if the chain had been read before."""
-        while self._cached and self._reserved + self._cached_tokens + tokens > self.profile.cache_tokens:
-            self._cached_tokens -= self._cached.popitem(last=False)[1]
-        self._cached[id(chain), 0] = tokens
-        self._cached_tokens += tokens
-
-    def _find_cached(self, call: PlannedCall) -> int:
-        """Returns the tokens of the prompt that need not be read: whole blocks only."""
-        key = (id(call.chain), call.branch)
-        held = self._cached.pop(key, 0)
-        self._cached_tokens -= held
-        block = self.profile.block
-        return min(min(call.known, held) // block * block, (call.prompt - 1) // block * block)
-
-    def _pin(self, call: PlannedCall) -> bool:
-        """Reserves room in the cache, and drops the texts that were used longest ago."""
-        wanted = min(call.prompt + call.room, self.profile.cache_tokens)
-        if self._reserved and self._reserved + wanted > self.profile.cache_tokens:
-            return False
-        self._reserved += wanted
-        call.pinned = wanted
-        key = (id(call.chain), call.branch)
-        while self._cached and self._reserved + self._cached_tokens > self.profile.cache_tokens:
-            oldest = next(iter(self._cached))
-            if oldest == key and len(self._cached) == 1:
-                break
-            if oldest == key:
-                self._cached.move_to_end(oldest)
-                continue
-            self._cached_tokens -= self._cached.pop(oldest)
-        return True
-
-    def _unpin(self, call: PlannedCall, length: int) -> None:
-        """Frees the room of a call. Its text stays in the cache until it is dropped."""
-        self._reserved -= call.pinned
-        call.pinned = 0
-        key = (id(call.chain), call.branch)
-        self._cached_tokens += max(0, length - self._cached.get(key, 0))
-        self._cached[key] = max(length, self._cached.get(key, 0))
-        self._cached.move_to_end(key)
