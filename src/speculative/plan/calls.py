@@ -20,11 +20,12 @@ class PlannedCall:
         branch: Distinguishes texts of one chain that go on side by side.
         goes_on: It is the rest of a stream that did not end, so it reaches the server at once.
         room: Tokens that may follow the prompt, for which the cache must have room.
+        joined: It is a further sequence of the request that was made just before.
     """
 
     __slots__ = (
-        *("began", "branch", "cancelled", "chain", "done", "ended", "first", "goes_on", "known", "label", "left", "pinned", "placed"),
-        *("prompt", "role", "room", "scheduled", "server", "tokens", "waiter", "written"),
+        *("began", "branch", "cancelled", "chain", "done", "ended", "first", "goes_on", "joined", "known", "label", "left", "pinned"),
+        *("placed", "prompt", "role", "room", "scheduled", "server", "tokens", "waiter", "written"),
     )
 
     def __init__(
@@ -38,8 +39,9 @@ class PlannedCall:
         *,
         goes_on: bool = False,
         room: int = 0,
+        joined: bool = False,
     ) -> None:
-        self.goes_on, self.room = goes_on, max(1, tokens, room)
+        self.goes_on, self.joined, self.room = goes_on, joined, max(1, tokens, room)
         self.role, self.prompt, self.tokens, self.known, self.label, self.branch = role, prompt, max(1, tokens), known, label, branch
         self.began = self.placed = self.scheduled = self.first = self.ended = 0.0
         self.left = -1

@@ -11,7 +11,7 @@ Key = tuple[int, int]
 
 
 class PrefixCache:
-    """Holds texts up to a number of tokens, and drops the one that was used longest ago.
+    """Holds texts up to a number of tokens, and drops the least recently used one.
 
     Running calls reserve room, which no other text can take. Their chain's other calls find their prompts here.
 
@@ -39,7 +39,7 @@ class PrefixCache:
         self._idle_tokens += tokens
 
     def begin(self, call: PlannedCall) -> int | None:
-        """Reserves room for a call, and returns the tokens of its prompt that need not be read.
+        """Reserves room for a call, and returns the cached tokens of its prompt.
 
         Returns None if there is no room. Texts that were used longest ago are dropped for it.
         """

@@ -9,12 +9,15 @@ from msgspec import Struct
 
 from speculative.errors import SpeculativeError, UsageError
 from speculative.plan.calls import PlannedCall, Program, start, wait
-from speculative.trace.events import AnyEvent, Asked, Call, Child, Drafted
+from speculative.trace.events import AnyEvent, Asked, Call, Cancelled, Child, Drafted, Rewarded, Scored
 from speculative.trace.trace import Trace
 
 
 class RecordedCall(Struct, frozen=True):
-    """One call of a trace, in tokens, with its times in seconds."""
+    """One sequence of a call of a trace, in tokens, with its times in seconds.
+
+    `prompt`: the tokens to read, scored ones included. `joined`: it came with the request of the sequence before it.
+    """
 
     role: str
     prompt: int
@@ -24,6 +27,7 @@ class RecordedCall(Struct, frozen=True):
     branch: int
     began: float
     ended: float
+    joined: bool = False
 
 
 class RecordedChain(Struct, frozen=True):
@@ -46,7 +50,7 @@ class RecordedChain(Struct, frozen=True):
 
         Without any stated cache hit a server counts as knowing what it was sent before.
         """
-        tells = any(call.cached for call in self.calls)
+        tells = any(call.cached for call in self.calls if not call.joined)
         planned: list[tuple[float, PlannedCall]] = []
         seen: dict[tuple[str, int], int] = {}
         awaited = 0
@@ -59,7 +63,7 @@ class RecordedChain(Struct, frozen=True):
             while awaited < len(by_end) and by_end[awaited][0] <= call.began:
                 yield wait(by_end[awaited][1])
                 awaited += 1
-            made = PlannedCall(call.role, call.prompt, call.tokens, known, call.label, call.branch)
+            made = PlannedCall(call.role, max(1, call.prompt), call.tokens, known, call.label, call.branch, joined=call.joined)
             planned.append((call.ended, made))
             by_end.append((call.ended, made))
             yield start(made)
@@ -74,22 +78,57 @@ def _calls(events: Sequence[AnyEvent], branches: list[int], branch: int = 0) -> 
             branches[0] += 1
             yield from _calls(event.events, branches, branches[0])
         call: Call | None = getattr(event, "call", None)
-        if call is None or not call.requests:
-            continue
-        count = max(call.requests, len(event.proposals) if isinstance(event, Drafted) else 0)
-        count = max(count, len(event.completions) if isinstance(event, Asked) else 0)
-        began = call.began if call.began or event.at <= call.seconds else max(0.0, event.at - call.seconds)
-        for place in range(count):
-            yield RecordedCall(
-                call.role,
-                max(1, call.prompt_tokens // call.requests),
-                max(1, (call.produced_tokens + place) // count),
-                call.cached_tokens // call.requests,
-                type(event).__name__.lower(),
-                branch,
-                began,
-                began + call.seconds,
-            )
+        if call is not None and call.requests:
+            yield from _sequences(event, call, branch)
+
+
+def _sequences(event: AnyEvent, call: Call, branch: int) -> Iterator[RecordedCall]:
+    """Yields a call for each sequence of an event, which together cost as much as the live call.
+
+    A request for several completions states its prompt once: the others find it in the cache. More requests than texts were made one
+    after another.
+    """
+    texts, prompts = _count_texts(event)
+    stated, count = max(call.requests, prompts), max(call.requests, texts)
+    rewarded = isinstance(event, Rewarded) or (isinstance(event, Cancelled) and event.verb == "reward")
+    prompt, cached = _split(call.prompt_tokens, stated), _split(call.cached_tokens, stated)
+    scored = _split(0 if rewarded else call.scored_tokens, stated)  # the tokens of rewarded texts are those of their prompts
+    produced, rounds = _split(call.produced_tokens, count), -(-count // texts)
+    began = call.began if call.began or event.at <= call.seconds else max(0.0, event.at - call.seconds)
+    for place in range(count):
+        own, turn = place % stated, place // texts
+        size = prompt[own] + scored[own]
+        yield RecordedCall(
+            call.role,
+            size,
+            produced[place],
+            cached[own] if place < stated else size,
+            type(event).__name__.lower(),
+            branch,
+            began + call.seconds * turn / rounds,
+            began + call.seconds * (turn + 1) / rounds,
+            place >= call.requests,
+        )
+
+
+def _count_texts(event: AnyEvent) -> tuple[int, int]:
+    """Returns the number of texts of an event's call, and of prompts that they have."""
+    match event:
+        case Drafted():
+            return max(1, len(event.proposals)), max(1, len({proposal.parent for proposal in event.proposals}))
+        case Asked():
+            return max(1, len(event.completions)), 1
+        case Scored():
+            return max(1, len(event.logprobs)), max(1, len(event.logprobs))
+        case Rewarded():
+            return max(1, len(event.rewards)), max(1, len(event.rewards))
+        case _:
+            return 1, 1
+
+
+def _split(total: int, count: int) -> list[int]:
+    """Splits a number of tokens into parts that differ by one at most."""
+    return [(total + place) // count for place in range(count)]
 
 
 def read_chains(folder: Path) -> list[RecordedChain]:

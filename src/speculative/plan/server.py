@@ -74,7 +74,7 @@ class SimulatedServer:
     def accept(self, call: PlannedCall, now: float) -> float:
         """Takes a call at the front end. Returns the time when it reaches the queue."""
         cpu, beside = self.costs.call(call.prompt)
-        self._front = max(now, self._front) + cpu
+        self._front = max(now, self._front) + (0.0 if call.joined else cpu)
         return self._front + beside
 
     def arrive(self, call: PlannedCall, now: float) -> None:
