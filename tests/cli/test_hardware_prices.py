@@ -69,7 +69,7 @@ def test_advice_has_forecasts_of_methods_that_can_be_drawn(capsys: pytest.Captur
     ("words", "error"),
     [
         ([*COMPARE, "--profile", "none.json"], "profile none.json cannot be read"),
-        ([*COMPARE, *PROFILE, "--layout", "z"], "layout must be one of"),
+        ([*COMPARE, *PROFILE, "--layout", "z"], 'invalid value "z" for --layout'),
         ([*COMPARE, "--profile", "h200-32b-1.5b", "--gpu-hour", "-1"], "--gpu-hour must be at least 0"),
         (["methods", *PROFILE], "--profile must come with --for"),
     ],

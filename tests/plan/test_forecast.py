@@ -103,10 +103,11 @@ def test_the_command_prints_each_method_at_each_load(capsys: pytest.CaptureFixtu
 
 
 def test_the_command_replays_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recorded(tmp_path, "step_verify")
+    recorded(tmp_path, "best_step")
     recorded(tmp_path, "big_only")
-    assert command(["plan", "all", "--trace", str(tmp_path), "--chains", "5", "--json"]) == 0
-    assert [row["method"] for row in json.loads(capsys.readouterr().out)] == ["big_only", "step_verify"]
+    for method, methods in (("all", ["best_step", "big_only"]), ("best_step", ["best_step"])):
+        assert command(["plan", method, "--trace", str(tmp_path), "--chains", "5", "--json"]) == 0
+        assert [row["method"] for row in json.loads(capsys.readouterr().out)] == methods
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_the_command_replays_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (["nonsense"], "unknown method to draw 'nonsense'"),
         (["--profile", "nothing"], "profile nothing cannot be read"),
-        (["--layout", "z"], "layout must be one of"),
+        (["--layout", "z"], 'invalid value "z" for --layout'),
         (["step_verify", "--layout", "a"], "must have a server for small"),
         (["--acceptance", "2"], "--acceptance must be from 0 to 1, got 2"),
         (["--chains", "0"], "--chains must be from 1"),

@@ -13,6 +13,7 @@ from speculative.cli import eval as evaluation
 from speculative.cli._output import write_line
 from speculative.evaluate.tasks import TASKS
 from speculative.methods.registry import names
+from speculative.plan.programs import PROGRAMS
 
 Shell = Literal["bash", "zsh", "fish"]
 
@@ -45,6 +46,7 @@ def _words() -> dict[str, Mapping[str, Sequence[str]]]:
         "compare": {"methods": methods},
         "tune": {"method": methods, "task": list(TASKS)},
         "methods": {"name": [*methods, *wrappers]},
+        "plan": {"method": ["all", *PROGRAMS]},
     }
 
 

@@ -25,12 +25,7 @@ CHAINS = Group("Chains", sort_key=1)
 
 def plan(
     method: Annotated[
-        str,
-        Parameter(
-            help=f"a method, or `all`: {', '.join(PROGRAMS)}; with --trace any method that is recorded there",
-            choices=("all", *PROGRAMS),
-            show_choices=False,
-        ),
+        str, Parameter(help=f"a method, or `all`: {', '.join(PROGRAMS)}; with --trace any method that is recorded there")
     ] = "all",
     /,
     *,
