@@ -83,9 +83,9 @@ def _calls(events: Sequence[AnyEvent], branches: list[int], branch: int = 0) -> 
 
 
 def _sequences(event: AnyEvent, call: Call, branch: int) -> Iterator[RecordedCall]:
-    """Yields a call for each sequence of an event, which together cost as much as the live call.
+    """Yields a call for each sequence of an event.
 
-    A request for several completions states its prompt once: the others find it in the cache. More requests than texts were made one
+    Together they cost as much as the live call. A request for several completions states its prompt once: the others find it in the cache. More requests than texts were made one
     after another.
     """
     texts, prompts = _count_texts(event)
