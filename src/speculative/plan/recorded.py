@@ -85,8 +85,8 @@ def _calls(events: Sequence[AnyEvent], branches: list[int], branch: int = 0) -> 
 def _sequences(event: AnyEvent, call: Call, branch: int) -> Iterator[RecordedCall]:
     """Yields a call for each sequence of an event.
 
-    Together they cost as much as the live call. A request for several completions states its prompt once: the others find it in the cache. More requests than texts were made one
-    after another.
+    Together they cost as much as the live call. A request for several completions states its prompt once: the others find it in the
+    cache. More requests than texts were made one after another.
     """
     texts, prompts = _count_texts(event)
     stated, count = max(call.requests, prompts), max(call.requests, texts)
