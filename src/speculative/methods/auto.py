@@ -40,6 +40,7 @@ class Auto(Method):
 
     family: ClassVar[Family] = "checked steps"
     parallel: ClassVar[bool] = True
+    chains_field: ClassVar[str | None] = "samples"
 
     optimize: Optimize = Field(
         "latency", description="the median chain's speed, that of all chains together, or the time of a batch that begins at once"
