@@ -26,14 +26,38 @@ def test_the_measured_table_is_of_known_methods_beside_big():
     assert all(one.flops > 0 for one in table.methods)
 
 
-@pytest.mark.parametrize("need", ["few big tokens", "low latency", "many users at once"])
-def test_measured_needs_list_methods_as_accurate_as_big_alone(need):
+VALUES = {"few big tokens": "big_tokens", "low latency": "speed", "many users at once": "flops"}
+
+
+@pytest.mark.parametrize("need", VALUES)
+def test_measured_needs_list_methods_that_beat_big_alone(need):
+    big = measured_table().of("big_only")
     rows = [measured_table().of(kind.name()) for kind in advised(KINDS, [need])]
-    assert rows
-    assert all(row and row.difference >= EQUAL for row in rows)
-    values = {"few big tokens": "big_tokens", "low latency": "speed", "many users at once": "flops"}
-    found = [getattr(row, values[need]) for row in rows]
+    found = [getattr(row, VALUES[need]) for row in rows]
+    assert all(row.difference >= EQUAL for row in rows)
     assert found == sorted(found, reverse=need == "low latency")
+    sign = -1 if need == "low latency" else 1
+    assert all(sign * value < sign * getattr(big, VALUES[need]) for value in found)
+
+
+def test_methods_that_need_more_than_big_alone_are_not_advised():
+    for need in ("few big tokens", "low latency"):
+        found = {kind.name() for kind in advised(KINDS, [need])}
+        assert "likelihood_verify" in found
+        assert not found & {"lookahead", "spec_rewrite"}
+
+
+def test_big_alone_is_best_where_no_method_gains(cli):
+    ran = cli("methods", "--for", "many users at once")
+    assert "so big alone (big_only) is best" in ran.out
+    assert "speculative plan all --chains 256" in ran.out
+    (row,) = json.loads(cli("methods", "--for", "many users at once", "--json").out)
+    assert (row["name"], row["advised"]) == ("big_only", False)
+
+
+def test_needs_that_exclude_each_other_are_said_to_have_no_method(cli, monkeypatch):
+    monkeypatch.setattr("speculative.cli._advice.advised", lambda kinds, needs: [])
+    assert "No method meets all of these needs." in cli("methods", "--for", "no training").out
 
 
 def test_needs_of_traits():
@@ -53,7 +77,8 @@ def test_the_command_lists_them(cli, need):
     assert ran.code == 0, ran.err
     assert MEANING[need] in ran.out
     told = json.loads(cli("methods", "--for", need, "--json").out)
-    assert [one["name"] for one in told] == [kind.name() for kind in advised(KINDS, [need])]
+    assert [one["name"] for one in told if one["advised"]] == [kind.name() for kind in advised(KINDS, [need])]
+    assert told[-1]["name"] == "big_only"
     assert all(one["name"] in ran.out for one in told)
 
 
