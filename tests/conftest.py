@@ -12,6 +12,7 @@ import pytest
 RUN = asyncio.run
 profiles.register()
 gc.disable()  # until all tests are collected: a tenth of the time goes into looking through objects that stay
+os.fsync = lambda _: None  # no test survives a power cut, and a disk takes ten milliseconds each time
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of interpreters are started, and each would compile everything again
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job of a shell: every command that a test starts would ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)

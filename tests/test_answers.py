@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from profiles import quick_cases
 
 from speculative import answers
 from speculative.answers import MOST_BOXES, WINDOW, extract_answer, extract_boxed, is_correct, normalize_answer
@@ -87,7 +88,7 @@ BOXES = {
 }
 
 
-@pytest.mark.parametrize("piece", BOXES.values(), ids=BOXES)
+@pytest.mark.parametrize("piece", quick_cases(BOXES.values(), 3), ids=BOXES)
 @pytest.mark.parametrize("end", ["", r"\boxed{4}", r"\boxed{4", "}" * WINDOW])
 def test_a_text_of_boxes_is_read_once(piece, end, monkeypatch):
     """Reading it quadratically would take hours; what is normalized is bounded."""

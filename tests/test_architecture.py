@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).parents[1] / "src" / "speculative"
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -52,6 +54,7 @@ def name(file: Path) -> str:
     return str(file.relative_to(SOURCE))
 
 
+@pytest.mark.slow
 def test_arrows_run_one_way() -> None:
     wrong = [
         f"{name(file)}:{line} imports {room}"

@@ -261,6 +261,7 @@ def test_drafts_beyond_the_context_end_the_thinking(tmp_path: Path) -> None:
     assert solve("6*7?", str(file), pair=scripted_pair(ENDLESS, ENDLESS, context=300)).finish_reason == "context"
 
 
+@pytest.mark.slow
 def test_the_bound_is_not_a_setting(tmp_path: Path) -> None:
     assert f"must grow within {IDLE} verbs in a row" in refused(tmp_path, "while chain.thinking:\n    await chain.insert('')", 2)
 

@@ -55,6 +55,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(80))
 @given(TEXT, TEXT, st.integers(1, 7), st.tuples(st.integers(1, 3), st.integers(1, 3)), st.sampled_from(["chunk", "step"]), st.integers())
 def test_of_one_shared_script_nothing_is_lost_or_doubled(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from profiles import examples
+from profiles import examples, quick_cases
 from strategies import pairs, policies, problems, scripted_pair
 
 from speculative import Pair, Problem, Trace
@@ -122,7 +122,7 @@ async def test_a_server_that_sends_none_still_writes_the_chain() -> None:
     assert b"mean_" not in trace.dump()
 
 
-@pytest.mark.parametrize("name", ["logprob_subselect", "trigger", "guide", "lead"])
+@pytest.mark.parametrize("name", quick_cases(["logprob_subselect", "trigger", "guide", "lead"]))
 async def test_the_bundled_pair_writes_the_same(name: str) -> None:
     problem = Problem.of("Ann has 3 pens. She buys 4 more. How many pens has she?", seed=3)
     made = []

@@ -9,6 +9,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from profiles import quick_cases
 from strategies import SCRIPTS, Jittery, babble, check_any_speed, check_result, digit_odds
 
 from speculative import Pair, Problem, Result
@@ -57,7 +58,7 @@ def attempt(number: int, chance: random.Random | None) -> Result:
     return result
 
 
-@pytest.mark.parametrize("first", range(0, 60, 20))
+@pytest.mark.parametrize("first", quick_cases(range(0, 60, 20)))
 def test_edges_hold(first: int) -> None:
     for number in range(first, first + 20):
         check_any_speed(attempt, number)

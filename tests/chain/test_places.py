@@ -12,7 +12,7 @@ from zlib import crc32
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from profiles import examples
+from profiles import examples, quick_cases
 from strategies import Jittery, Recorded, check_books, check_result, digit_odds
 
 from speculative import Chain, Pair, Problem, Question, Result, Wrapper
@@ -95,7 +95,7 @@ def test_questions_prefills_idle_wrappers_and_listeners_change_no_token(case: st
         assert text_of(result) == text_of(bare)
 
 
-@pytest.mark.parametrize("case", ["big_only", "chunks", "steps"])
+@pytest.mark.parametrize("case", quick_cases(["big_only", "chunks", "steps"]))
 def test_on_the_bundled_pair_a_watched_chain_is_the_same(case: str) -> None:
     question = "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?"
     problem, method = Problem.of(question, max_tokens=300, seed=5), build(*CASES[case])

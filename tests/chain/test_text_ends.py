@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from profiles import examples
+from profiles import examples, quick_cases
 from strategies import Chunked, Recorded, Verbs, chain_of, check_books
 
 from speculative import STEP, Chain, Method, Pair, Problem, Result, solve
@@ -42,6 +42,7 @@ def outcome(result: Result) -> tuple[Any, ...]:
 # ---- the speed of the machine ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "params", "small"), RUNS)
 @settings(max_examples=examples(3), deadline=None)
 @given(cap=st.none() | st.integers(20, 140))
@@ -137,7 +138,7 @@ def test_watchers_change_nothing_about_stop_strings(stops: list[str], width: int
     assert asyncio.run(written(watched=True)) == asyncio.run(written(watched=False))
 
 
-@pytest.mark.parametrize("stops", [["zz"], ["\n\nTw"], ["e.\n\nT"], ["\n\n"]])
+@pytest.mark.parametrize("stops", quick_cases([["zz"], ["\n\nTw"], ["e.\n\nT"], ["\n\n"]]))
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_watchers_change_no_finish_where_a_limit_and_a_step_end_together(stops: list[str], width: int) -> None:
     async def written(watched: bool, **limits: Any) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ import json
 from subprocess import PIPE
 
 import pytest
+from profiles import quick_cases
 from scripted_cli import STORY, THOUGHT
 
 from speculative import Trace
@@ -68,6 +69,7 @@ def test_the_default_problem_is_a_bundled_one(cli):
     assert asked[0].partition("\n")[0] in {stated.problem for stated in problems()}
 
 
+@pytest.mark.slow
 def test_a_dash_reads_standard_input(process):
     child = process("ask", "-", "--json", stdin=PIPE)
     out, err = child.communicate(f"{STORY}\n".encode())
@@ -145,7 +147,7 @@ def test_an_answer_is_judged_as_a_comparison_judges_it(cli, monkeypatch):
     assert "✓ right" in cli("ask", STORY).out
 
 
-@pytest.mark.parametrize("argv", [["problems"], ["problems", "--json"], ["--help"], ["ask", "--help"]])
+@pytest.mark.parametrize("argv", quick_cases([["problems"], ["problems", "--json"], ["--help"], ["ask", "--help"]]))
 def test_a_broken_pipe_is_quiet(process, argv):
     child = process(*argv, real=True)
     child.stdout.close()

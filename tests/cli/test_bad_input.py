@@ -7,6 +7,7 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+from profiles import quick_cases
 from scripted_cli import STORY
 
 from speculative import Trace
@@ -63,6 +64,7 @@ def test_a_wrong_command_line_says_what_is_right(cli, argv, told):
     assert all(part in line for part in told), line
 
 
+@pytest.mark.slow
 def test_invalid_utf8_names_the_byte(process):
     child = process("ask", "-", stdin=PIPE)
     out, err = child.communicate(b"abc\xff")
@@ -112,6 +114,7 @@ def test_a_full_disk_is_one_line_after_the_answer(cli):
     assert "174" in ran.out
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_the_output_is_one_line(process):
     with Path("/dev/full").open("wb") as full:
         child = process("ask", STORY, "--json", stdout=full)
@@ -152,11 +155,13 @@ def test_a_flag_of_another_method_names_that_method_and_nothing_else(cli):
 
 @pytest.mark.parametrize(
     ("argv", "redirected", "code", "told"),
-    [
-        ("ask", ">&-", 1, "standard output is closed"),
-        ("ask -", "<&-", 2, "standard input is closed"),
-        ("ask --bogus", "2>&-", 2, ""),
-    ],
+    quick_cases(
+        [
+            ("ask", ">&-", 1, "standard output is closed"),
+            ("ask -", "<&-", 2, "standard input is closed"),
+            ("ask --bogus", "2>&-", 2, ""),
+        ]
+    ),
 )
 def test_a_closed_stream_is_one_line(environment, argv, redirected, code, told):
     command = f'exec "{sys.executable}" -m speculative.cli {argv} {redirected}'

@@ -13,6 +13,7 @@ from speculative.methods.spec import parse_methods
 from speculative.runs.folder import Run
 
 
+@pytest.mark.slow
 def test_ask_on_a_bundled_problem(process):
     child = process("ask", "--max-tokens", 60, "--json", real=True)
     out, err = child.communicate()

@@ -136,6 +136,7 @@ def test_controls_stand_below_their_methods(cli, tmp_path):
     assert "token speculation is not available" in ran.err
 
 
+@pytest.mark.slow
 def test_controls_go_on_where_they_stopped(cli, tmp_path):
     whole = rows_of(controlled(cli, tmp_path, "--json"))
     file = tmp_path / "run" / "samples.jsonl"
@@ -156,6 +157,7 @@ def test_the_same_method_under_two_labels_is_run_once(cli, tmp_path):
     assert len({sample["trace"] for sample in samples}) == len(list((tmp_path / "run" / "traces").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_tables_say_differences_repeats_and_costs_in_the_columns_that_there_are(cli, tmp_path, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     assert max(map(len, controlled(cli, tmp_path, "--epochs", 2).out.splitlines())) <= 80
@@ -205,6 +207,7 @@ def test_away_from_a_terminal_progress_is_a_line_a_method(cli):
     assert "1 chain done" in cli("compare", "--methods", "big_only", "--limit", 1).err
 
 
+@pytest.mark.slow
 def test_a_limit_above_the_number_of_problems_gives_a_warning(cli):
     ran = cli("compare", "--methods", "big_only", "--limit", 100000, "--chains", 50, "--json")
     assert "warning: --limit 100000: the set benchmark has 500 problems" in ran.err

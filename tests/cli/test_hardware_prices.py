@@ -13,6 +13,7 @@ PROFILE = ["--profile", "h200-32b-1.5b", "--gpu-hour", "3.6"]
 COMPARE = ["compare", "--methods", "big_only,small_only", "--limit", "2", "--max-tokens", "120", "--no-controls"]
 
 
+@pytest.mark.slow
 def test_a_comparison_prices_its_own_chains_with_and_without_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found: list[list[dict[str, object]]] = []
     for more in ([], ["--out", str(tmp_path / "run")]):
@@ -54,6 +55,7 @@ def test_without_a_profile_there_is_no_such_price(capsys: pytest.CaptureFixture[
     assert not any("on_hardware" in row for row in json.loads(capsys.readouterr().out))
 
 
+@pytest.mark.slow
 def test_advice_has_forecasts_of_methods_that_can_be_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["methods", "--for", "low latency", *PROFILE, "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}

@@ -52,6 +52,7 @@ def test_without_a_judge_the_tables_have_no_column_for_it(cli):
     assert "judge" not in cli("compare", "--methods", "big_only", "--limit", 1, "--max-tokens", 40, "--no-controls").out
 
 
+@pytest.mark.slow
 def test_a_grid_names_the_judge(cli, tmp_path):
     pytest.importorskip("yaml")
     grid = tmp_path / "grid.yaml"

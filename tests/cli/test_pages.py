@@ -24,6 +24,7 @@ def test_the_help_of_a_command_says_all_that_its_function_does(name):
     assert " ".join(about.split()) in " ".join(help_of(name).split())
 
 
+@pytest.mark.slow
 def test_the_command_writes_them(tmp_path):
     main(str(tmp_path))
     assert {page.name for page in tmp_path.iterdir()} == set(PAGES)

@@ -34,6 +34,7 @@ def test_json_prints_the_standings(cli, folder):
     assert rows[1]["contrasts"][0]["against"] == "big_only"
 
 
+@pytest.mark.slow
 def test_tables_and_figures_are_written_beside_it(cli, folder, tmp_path):
     ran = cli("report", folder, "--csv", tmp_path / "a.csv", "--parquet", tmp_path / "a.parquet", "--figures", tmp_path / "figures")
     assert ran.code == 0, ran.err
@@ -110,6 +111,7 @@ def test_show_writes_a_page_of_one_chain(cli, folder, tmp_path):
     assert "--web" in cli("show", file, "--out", tmp_path / "x.html").one_line()
 
 
+@pytest.mark.slow
 def test_plot_draws_what_compare_printed_against_any_cost(cli, folder, tmp_path):
     results, picture = tmp_path / "all.json", tmp_path / "a.svg"
     results.write_text(cli("report", folder, "--json").out)

@@ -34,6 +34,7 @@ def stopped(process, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code", "told"), SIGNALS)
 def test_an_interrupted_chain_is_shown_and_saved(stopped, tmp_path, number, code, told):
     file = tmp_path / "chain.jsonl"
@@ -49,6 +50,7 @@ def test_an_interrupted_chain_is_shown_and_saved(stopped, tmp_path, number, code
     assert trace.usage()
 
 
+@pytest.mark.slow
 def test_text_of_a_call_that_was_cut_off_is_shown(stopped):
     out, _, _ = stopped("ask", STORY, "--method", "big_only")
     assert b"[big]Mia" in out
@@ -60,6 +62,7 @@ def test_json_of_an_interrupted_chain_has_no_finish_reason(stopped):
     assert json.loads(out)["finish_reason"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_an_interrupted_comparison_shows_the_finished_part(process, tmp_path, more):
     file = tmp_path / "run" / "samples.jsonl"
@@ -95,6 +98,7 @@ class Spin(Method):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code", "told"), SIGNALS)
 def test_a_second_signal_ends_a_method_that_never_waits(process, tmp_path, number, code, told):
     method, spins, signalled = tmp_path / "spin.py", tmp_path / "spins", tmp_path / "signalled"
@@ -123,6 +127,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code", "told"), SIGNALS)
 @pytest.mark.parametrize("slow", ["cyclopts", "speculative.runner", "onnxruntime"])
 def test_a_signal_during_the_imports_is_one_line(environment, tmp_path, slow, number, code, told):
@@ -153,6 +158,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_signal_when_the_chain_is_finished_loses_nothing(environment, tmp_path):
     file = tmp_path / "chain.jsonl"
     told_to = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{Path(__file__).parent}"}

@@ -61,6 +61,7 @@ def test_bash_completes_commands_and_flags(cli, tmp_path):
     assert completed("speculative", "compare", "--layout", "c") == [name for name in LAYOUTS if name.startswith("c")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_have_a_script_too(cli, shell):
     assert "speculative" in cli("completion", shell).out
@@ -85,6 +86,7 @@ def at_a_terminal(environment, argv, reply):
     return written.decode()
 
 
+@pytest.mark.slow
 def test_serve_greets_a_person_with_its_address_its_pages_and_an_example(environment):
     written = at_a_terminal(environment, ["serve", "--port", "0"], b"ready engines=")
     assert re.search(r"serves at http://127\.0\.0\.1:\d+/v1 \(its pages: http://127\.0\.0\.1:\d+/docs;", written)

@@ -81,11 +81,13 @@ def test_the_chain_streams_in_colours_and_a_table_follows(terminal):
     assert "together" in told
 
 
+@pytest.mark.slow
 def test_the_text_is_seen_before_the_chain_is_over(terminal):
     written = terminal("ask", STORY, "--method", "big_only", delay=0.01)
     assert CODES.sub("", written).count("Mia starts") > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["random_switch", "spec_rewrite", "logprob_subselect"])
 def test_at_the_end_the_screen_shows_the_drawing_of_the_trace(terminal, tmp_path, method):
     file = tmp_path / "chain.jsonl"
@@ -95,20 +97,24 @@ def test_at_the_end_the_screen_shows_the_drawing_of_the_trace(terminal, tmp_path
     assert screen(asked) == screen(console.file.getvalue())
 
 
+@pytest.mark.slow
 def test_discarded_text_is_struck_through(terminal):
     written = terminal("ask", STORY, "--method", "spec_rewrite")
     assert re.search(r"\x1b\[[0-9;]*\b9;?[0-9;]*m[^\x1b]*Mia starts", written)
 
 
+@pytest.mark.slow
 def test_without_colours_authors_have_labels(terminal):
     written = terminal("ask", STORY, NO_COLOR="1")
     assert "[small]" in CODES.sub("", written)
 
 
+@pytest.mark.slow
 def test_json_at_a_terminal_is_json_alone(terminal):
     assert json.loads(terminal("ask", STORY, "--json"))["answer"] == "174"
 
 
+@pytest.mark.slow
 def test_a_comparison_shows_bars_and_then_the_table(terminal):
     told = CODES.sub("", terminal("compare", "--methods", "big_only", "--limit", 2, delay=0.001))
     assert "2/2" in told

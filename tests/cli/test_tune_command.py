@@ -24,6 +24,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_choice_is_a_preset_that_other_commands_take(cli, here):
     ran = cli(*SMALL, "--json")
     assert ran.code == 0, ran.err
@@ -53,6 +54,7 @@ def test_the_choice_is_a_preset_that_other_commands_take(cli, here):
     assert len(Run(here / told["folder"]).provenance) == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_compares_values_and_percentiles_on_all_problems(cli):
     ran = cli("tune", "likelihood_verify", "--sweep", "threshold=-1,p10,p40", "--limit", 4, "--max-tokens", 600, "--json")
     assert ran.code == 0, ran.err
@@ -71,6 +73,7 @@ def test_a_target_out_of_reach_is_an_error_behind_the_table(cli):
     assert "preset" not in ran.out
 
 
+@pytest.mark.slow
 def test_a_method_by_its_path_has_no_preset(cli, here):
     (here / "mine.py").write_text(
         'from speculative.methods.likelihood_verify import LikelihoodVerify\n\n\nclass Mine(LikelihoodVerify):\n    """Mine."""\n'
@@ -97,6 +100,7 @@ def test_serve_takes_a_preset(here, file, model):
     assert _with_preset(Settings(method="big_only")).method == "big_only"
 
 
+@pytest.mark.slow
 def test_the_table_of_a_policy_is_a_file_with_its_provenance(cli, here, monkeypatch):
     monkeypatch.setattr("sys.argv", ["speculative", "tune", "policy"])
     ran = cli("tune", "policy", "--limit", 4, "--target", "at most 90% big tokens", "--max-tokens", 600, "--out", "there", "--json")
@@ -126,6 +130,7 @@ def test_your_own_problems(cli, here):
     assert {sample.task for sample in Run(here / told["folder"]).samples} == {"gsm8k"}
 
 
+@pytest.mark.slow
 def test_a_preset_can_be_tuned_further(cli, here):
     (here / "mine.toml").write_text('method = "likelihood_verify"\n[params]\nmeasure = "min"\n')
     ran = cli("tune", "@mine.toml", "--limit", 4, "--target", "at most 100% big tokens", "--json", "--max-tokens", 600)
@@ -172,6 +177,7 @@ class TestMistakes:
         assert "scores that differ" in ran.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_keeps_its_chains(process, here):
     child = process("tune", "likelihood_verify", "--limit", 4, "--chains", 1, delay=0.0005, stall=100)
     waited_for(child, here / "begun")

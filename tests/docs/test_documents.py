@@ -65,6 +65,7 @@ def test_every_public_name_is_on_the_page_of_names() -> None:
         assert hasattr(import_module(module), name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_example_runs(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 30

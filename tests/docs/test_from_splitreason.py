@@ -20,6 +20,7 @@ def test_command_runs(command: str, tmp_path: Path) -> None:
     shell(command, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_saved_trace_is_shown(tmp_path: Path) -> None:
     shell("speculative ask --trace chain.jsonl && speculative show chain.jsonl", tmp_path)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from profiles import quick_cases
 from standing import command, gone, program, until
 
 from speculative.engines.vllm import guard, records
@@ -17,7 +18,7 @@ from speculative.engines.vllm import launch as starting
 from speculative.engines.vllm.launch import LaunchConfig
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", quick_cases([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
 def test_nothing_is_left_when_we_die(stand_in, number):
     """Ours is killed in every way while its server runs: the server, and its child that ignores SIGTERM, go too."""
     with subprocess.Popen(program(stand_in, "args='--deaf'"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ours:
@@ -66,6 +67,7 @@ def test_ending_a_family_ends_all_of_it():
     assert guard.process_tree(process.pid) == [process.pid]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", ["--slow", "--slow --deaf"])
 def test_ctrl_c_while_a_server_loads_says_what_is_waited_for_and_a_second_one_ends_it(stand_in, args):
     """The deaf server does not hear that it is to end: with us gone, it is not left the time that it had."""
@@ -84,6 +86,7 @@ def test_ctrl_c_while_a_server_loads_says_what_is_waited_for_and_a_second_one_en
     assert gone(tree, 5)  # of 10 s that a server has
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loads", [True, False])
 def test_a_doctor_who_waits_for_a_server_can_be_called_off(stand_in, loads):
     """For one that loads, and for one that listens and says nothing."""

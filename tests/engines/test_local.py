@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from profiles import examples
+from profiles import examples, quick_cases
 
 from speculative.engines.base import CallStats, Completion, Decoding, Delta, Engine
 from speculative.engines.local import BundledEngine
@@ -88,6 +88,7 @@ async def test_a_call_that_resumes_another_draws_what_that_would_have_drawn(smal
     assert (await one(small, [*prompt, *whole.ids[:size]], changed(resumed, resumes=None))).ids != whole.ids[size:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["small", "big"])
 async def test_alone_and_among_32_a_chain_is_the_same_bit_for_bit(name: str) -> None:
     alone, crowd = BundledEngine.open(name), BundledEngine.open(name)
@@ -423,6 +424,7 @@ async def test_several_event_loops_share_an_engine(small: BundledEngine, prompt:
     assert found == [expected] * 3
 
 
+@pytest.mark.slow
 async def test_little_memory_costs_time_and_nothing_else(small: BundledEngine) -> None:
     random = np.random.default_rng(9)
     prefixes = [[int(i) for i in random.integers(3, 500, 480)] for _ in range(6)]
@@ -449,7 +451,7 @@ def test_a_cache_without_a_given_size_follows_the_free_memory(monkeypatch: pytes
     assert _default_cache() == expected
 
 
-@pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", quick_cases([0, 1, 2, 3]))
 async def test_a_crowd_in_little_memory(small: BundledEngine, seed: int) -> None:
     """Chains of all lengths that come, go on, and are cancelled at random, in a cache that cannot hold them."""
     random = np.random.default_rng(seed)

@@ -59,6 +59,7 @@ def test_nothing_is_shared_without_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert mps.shared({"big": LaunchConfig("m"), "small": LaunchConfig("m")}) == {}
 
 
+@pytest.mark.slow
 def test_up_puts_both_servers_under_a_daemon_and_ends_it(stand_in, control: Path) -> None:
     python, model = stand_in
     words = [sys.executable, "-m", "speculative.cli", "up", "--vllm", str(python), "--big", str(model), "--small", str(model)]
@@ -88,6 +89,7 @@ def test_every_command_that_starts_servers_puts_them_under_a_daemon(stand_in, co
     assert control.read_text().count("said=quit") == 1
 
 
+@pytest.mark.slow
 def test_a_daemon_ends_with_servers_that_do_not_start(stand_in, control: Path) -> None:
     from speculative.engines.options import EngineOptions
     from speculative.errors import EngineUnreachableError

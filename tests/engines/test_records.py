@@ -37,6 +37,7 @@ def test_a_lock_that_another_command_holds_is_not_waited_for_for_ever(stand_in):
         pass
 
 
+@pytest.mark.slow
 def test_servers_are_held_open_and_let_go(stand_in, capfd):
     model = stand_in[1]
     with subprocess.Popen(
@@ -56,6 +57,7 @@ def test_servers_are_held_open_and_let_go(stand_in, capfd):
     assert run(["up"]) == 2
 
 
+@pytest.mark.slow
 def test_the_line_of_up_names_the_whole_pair(stand_in):
     model = stand_in[1]
     words = ["up", "--big", model, "--small", "http://one:8000", "--small", "http://two:8000", "--judge", model]
@@ -75,6 +77,7 @@ def test_up_starts_nothing_beside_a_spec_that_names_no_engine(stand_in, capfd):
     assert not list(records.state_folder().iterdir())
 
 
+@pytest.mark.slow
 def test_the_line_of_up_names_a_bundled_model_out_of_its_role(stand_in):
     words = ["up", "--big", "bundled:small", "--small", stand_in[1]]
     with subprocess.Popen(command(stand_in, *words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as held:
@@ -83,6 +86,7 @@ def test_the_line_of_up_names_a_bundled_model_out_of_its_role(stand_in):
         assert held.wait(100) == 0
 
 
+@pytest.mark.slow
 def test_an_up_that_is_called_off_before_the_servers_are_open_has_not_done_its_work(stand_in):
     words = command(stand_in, "up", "--big", stand_in[1], "--big-args=--slow")
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as held:
@@ -150,6 +154,7 @@ async def test_servers_that_are_kept_serve_the_next_command_until_they_are_ended
     assert await asyncio.to_thread(run, ["down"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_kept_server_outlives_us_and_is_ended_by_hand(stand_in, number):
     with subprocess.Popen(program(stand_in, "keep=True"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ours:

@@ -47,6 +47,7 @@ def test_a_server_that_another_command_loads_is_waited_for(loading):
     assert not records.read_records()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_to_stay_is_waited_for_by_those_who_name_its_model_in_the_same_way(stand_in, loading):
     launch, file = structs.replace(loading[0], port=0), loading[1]
     with typed(stand_in, launch, "up") as first:
@@ -62,6 +63,7 @@ def test_a_server_that_is_to_stay_is_waited_for_by_those_who_name_its_model_in_t
     assert not records.read_records()
 
 
+@pytest.mark.slow
 def test_two_roles_of_one_model_have_a_server_each(loading):
     launch, file = structs.replace(loading[0], port=0), loading[1]
     both = [starting.start(launch, held=True) for _ in range(2)]
@@ -167,6 +169,7 @@ def test_a_port_that_something_else_has_is_said(loading, monkeypatch):
     assert not list(records.state_folder().iterdir())  # nothing was started
 
 
+@pytest.mark.slow
 def test_a_log_that_an_error_named_still_shows_what_it_showed(loading):
     launch, file = loading
     file.touch()
@@ -186,6 +189,7 @@ def begins():
     assert until(lambda: records.read_records() and any("args" in log.read_text() for log in records.state_folder().glob("*.log")))
 
 
+@pytest.mark.slow
 def test_a_second_up_says_that_the_servers_are_open(stand_in, loading):
     launch, file = loading
     with typed(stand_in, launch, "up") as first:
@@ -200,6 +204,7 @@ def test_a_second_up_says_that_the_servers_are_open(stand_in, loading):
         assert first.wait(100) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [("up",), ("ask", "How many?", "--no-terminate-on-exit")])
 def test_down_ends_what_is_still_loading(stand_in, loading, what):
     launch, _ = loading
@@ -214,6 +219,7 @@ def test_down_ends_what_is_still_loading(stand_in, loading, what):
     assert not list(records.state_folder().iterdir())
 
 
+@pytest.mark.slow
 def test_down_leaves_what_ends_with_its_command(stand_in, loading, capfd):
     launch, _ = loading
     with typed(stand_in, launch, "ask", "How many?") as asking:

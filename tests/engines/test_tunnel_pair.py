@@ -42,6 +42,7 @@ async def test_a_folder_with_the_same_tokenizer_speaks_the_same_dialect() -> Non
     await engine.aclose()
 
 
+@pytest.mark.slow
 async def test_big_solves_what_small_does_not(pair: Pair) -> None:
     chosen = [one for one in problems("tuning", "tunnel") if one.problem.startswith("Here are some numbers.")][60:62]
     right = {
@@ -103,6 +104,7 @@ def test_a_damaged_reward_model_is_told(tmp_path: Path) -> None:
         BundledEngine.open(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reward_guided", "tilted_best", "advantage(mode=oracle)"])
 async def test_methods_take_the_reward_model_as_their_judge(name: str) -> None:
     async with Pair.open(BIG, SMALL, "bundled:tunnel-reward") as trio:
@@ -114,6 +116,7 @@ async def test_methods_take_the_reward_model_as_their_judge(name: str) -> None:
     assert all(0 <= reward <= 1 for reward in rewards)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tag"), [("offload", "<bigmodel>"), ("relay", "<call>"), ("handoff", "<handoff>"), ("advisor", "<advice>")]
 )

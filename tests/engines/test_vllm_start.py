@@ -78,6 +78,7 @@ def test_a_python_that_is_none_is_said(stand_in, tmp_path):
         open_engine(stand_in[1], EngineOptions(vllm=str(nothing)))
 
 
+@pytest.mark.slow
 def test_logs_that_nobody_needs_go(stand_in):
     """Old ones; not those of servers that run, however long they have been silent, and none of this week."""
     python, model = stand_in
@@ -101,6 +102,7 @@ def test_the_log_of_a_server_that_ended_by_itself_stays(stand_in):
     assert running.log.exists()
 
 
+@pytest.mark.slow
 def test_one_that_breaks_ends_the_other(stand_in):
     python, model = stand_in
     options = {"big": EngineOptions(vllm=python), "small": EngineOptions(vllm=python, args="--broken")}

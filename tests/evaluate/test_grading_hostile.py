@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from profiles import quick_cases
 
 from speculative.errors import UsageError
 from speculative.evaluate.grading import sandbox as grading_process
@@ -63,7 +64,7 @@ def boxed(answer: str) -> str:
     return f"\\boxed{{{answer}}}"
 
 
-@pytest.mark.parametrize("answer", EXPLOSIVE.values(), ids=EXPLOSIVE)
+@pytest.mark.parametrize("answer", quick_cases(EXPLOSIVE.values()), ids=EXPLOSIVE)
 def test_an_explosive_answer_is_undecided_and_the_next_grade_is_right(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert grade(*RIGHT).correct
     with hurry(monkeypatch):
@@ -87,6 +88,7 @@ def test_a_malformed_answer_is_wrong_and_the_next_grade_is_right(answer: str, mo
     assert grade(*RIGHT).correct
 
 
+@pytest.mark.slow
 def test_the_reader_in_the_caller_takes_little_processor_time() -> None:
     """The system ends the process at ten seconds of processor time; each of these texts once took seconds of its own."""
     program = """
@@ -123,6 +125,7 @@ def test_an_undecided_answer_is_tried_once_more_alone(monkeypatch: pytest.Monkey
     assert list(limits) == []
 
 
+@pytest.mark.slow
 def test_a_grade_is_decided_by_processor_time_and_not_by_the_clock() -> None:
     """The working process is stopped for longer than its limit of processor time: the verdict waits for it."""
     close()
@@ -163,6 +166,7 @@ def test_deeply_nested_text_is_refused() -> None:
         check_gold(deep)
 
 
+@pytest.mark.slow
 def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     close()
     monkeypatch.setattr(grading_process, "MEMORY", 120 << 20)

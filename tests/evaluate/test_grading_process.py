@@ -45,6 +45,7 @@ async def test_the_event_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await grade_async(*RIGHT)).correct
 
 
+@pytest.mark.slow
 def test_a_killed_process_or_program_is_replaced() -> None:
     assert grade(*RIGHT).correct
     pool: Any = checker._pool
@@ -58,6 +59,7 @@ def test_a_killed_process_or_program_is_replaced() -> None:
     assert grade(*RIGHT).correct
 
 
+@pytest.mark.slow
 def test_an_interrupted_grade_leaves_no_stale_reply(monkeypatch: pytest.MonkeyPatch) -> None:
     assert grade(*RIGHT).correct
     with monkeypatch.context() as patch:
@@ -79,6 +81,7 @@ def test_a_reply_after_the_deadline_does_not_disturb_the_next_grade() -> None:
     assert grade(*RIGHT).correct
 
 
+@pytest.mark.slow
 def test_a_forked_process_has_its_own() -> None:
     assert grade(*RIGHT).correct
     program = """
@@ -110,6 +113,7 @@ EXITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", EXITS.values(), ids=EXITS)
 def test_the_interpreter_exits_and_nothing_stays(last: str) -> None:
     program = f"""
@@ -149,6 +153,7 @@ def assert_gone(pids: str) -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_main_module_without_a_guard_may_grade(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text('from speculative.evaluate.grading.grade import grade\nprint(grade(r"\\boxed{x+x}", "2x").correct)\n')

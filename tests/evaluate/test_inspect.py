@@ -123,6 +123,7 @@ class Other(ModelAPI):
         return ModelOutput.from_content("other/model", "Answer: \\boxed{174}" if "131" in input[0].text else "so 174")
 
 
+@pytest.mark.slow
 @inspecting
 async def test_another_model_gets_our_instruction_and_grader(tmp_path):
     init_display_type("none")  # the first display of a process stays

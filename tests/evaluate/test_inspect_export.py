@@ -37,6 +37,7 @@ async def run(tmp_path):
     return Run(tmp_path / "run")
 
 
+@pytest.mark.slow
 @inspecting
 def test_its_reader_opens_the_logs(run, tmp_path):
     paths = export(run, tmp_path / "logs")
@@ -71,6 +72,7 @@ def test_its_own_command_line_opens_the_logs(run, tmp_path):
     assert len(json.loads(done.stdout)["samples"]) == 6
 
 
+@pytest.mark.slow
 @inspecting
 def test_the_command_names_the_logs(run, capsys):
     assert export_inspect(run.path) == 0

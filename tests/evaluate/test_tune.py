@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
+from profiles import quick_cases
 from strategies import babble
 
 from speculative import Pair, Problem
@@ -278,11 +279,13 @@ def chosen(folder: Path, method: str, count: int = 6, **more: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("method", "values"),
-    [
-        ("likelihood_verify", ["-1", "-0.5", "-0.02"]),
-        ("entropy_switch", ["0.5", "0.05"]),
-        ("best_step", ["-0.5", "-0.2"]),
-    ],
+    quick_cases(
+        [
+            ("entropy_switch", ["0.5", "0.05"]),
+            ("likelihood_verify", ["-1", "-0.5", "-0.02"]),
+            ("best_step", ["-0.5", "-0.2"]),
+        ]
+    ),
 )
 def test_a_chain_that_is_taken_over_is_the_one_that_would_be_run(tmp_path: Path, method: str, values: list[str]) -> None:
     field = "threshold"
@@ -311,6 +314,7 @@ def test_a_chain_that_is_taken_over_is_the_one_that_would_be_run(tmp_path: Path,
     asyncio.run(work())
 
 
+@pytest.mark.slow
 def test_the_choice_is_held_against_the_target_and_reported_on_other_problems(tmp_path: Path) -> None:
     choice = chosen(tmp_path, "likelihood_verify", 8)
     assert choice.met
@@ -324,6 +328,7 @@ def test_the_choice_is_held_against_the_target_and_reported_on_other_problems(tm
     assert again.held_out == choice.held_out
 
 
+@pytest.mark.slow
 def test_a_strict_bound_is_looked_for_among_settings_with_more_of_big(tmp_path: Path) -> None:
     choice = chosen(tmp_path, "entropy_switch", 16, target="accuracy within 0 points of big_only")
     shares = [one.candidate.percentiles["threshold"] for one in choice.candidates]
@@ -337,6 +342,7 @@ def test_a_target_out_of_reach_gives_no_held_out_figures(tmp_path: Path) -> None
     assert choice.held_out is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "count"), [("confidence_route", 6), ("policy", 4), ("chunk_gate", 4)])
 def test_parameters_are_fitted_to_chains(tmp_path: Path, method: str, count: int) -> None:
     given = {"chunk": 16} if method == "chunk_gate" else {}
@@ -351,6 +357,7 @@ def test_parameters_are_fitted_to_chains(tmp_path: Path, method: str, count: int
     assert find(method).probe.keys() & params.keys() <= {"threshold", "percentile", "calibration"}
 
 
+@pytest.mark.slow
 def test_many_candidates_are_first_run_on_a_part(tmp_path: Path) -> None:
     choice = chosen(tmp_path, "trigger", 4, target="at most 60% big tokens", params={"tau": 0.995}, candidates=5)
     assert len([one for one in choice.candidates if one.candidate.percentiles]) >= 5

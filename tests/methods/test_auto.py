@@ -69,6 +69,7 @@ def test_one_chain_alone_checks_steps_and_says_why() -> None:
     assert result.answer is not None or result.text
 
 
+@pytest.mark.slow
 def test_many_chains_at_the_servers_leave_big_alone() -> None:
     result = solve(Told(marking, [400]), Told(marking, [0]), check="score")
     assert chosen(result.trace) == ["big"]

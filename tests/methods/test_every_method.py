@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from profiles import examples
+from profiles import examples, quick_cases
 from strategies import CONCURRENT, JUDGED, POLICIES, Recorded, babble, check_books, check_result, pairs, problems
 
 from speculative import EngineError, Method, Pair, Problem, Result, Trace
@@ -58,7 +58,7 @@ def test_nothing_is_lost_budgets_hold_and_it_ends(name: str, params: st.SearchSt
     assert listener.trace == result.trace
 
 
-@pytest.mark.parametrize("name", sorted(SPEEDY))
+@pytest.mark.parametrize("name", quick_cases(sorted(SPEEDY), 2))
 @settings(max_examples=examples(150))
 @given(st.data(), st.integers(0, 1 << 30), st.integers(1, 200))
 def test_the_text_depends_on_no_engines_speed(name: str, data: st.DataObject, salt: int, tokens: int) -> None:

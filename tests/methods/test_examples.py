@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from profiles import quick_cases
 from strategies import check_result, kept_by_author, scripted_pair
 
 from speculative import Pair, Problem, Result
@@ -97,7 +98,7 @@ def test_reward_steps_keep_what_the_judge_likes() -> None:
     assert result.usage["judge"].scored_tokens > 0
 
 
-@pytest.mark.parametrize("name", ["step_check", "lookahead", "take_over"])
+@pytest.mark.parametrize("name", quick_cases(["step_check", "lookahead", "take_over"]))
 def test_an_example_runs_on_the_bundled_pair(name: str) -> None:
     async def solved() -> Result:
         async with Pair(BundledEngine.open("big"), BundledEngine.open("small")) as pair:
@@ -109,6 +110,7 @@ def test_an_example_runs_on_the_bundled_pair(name: str) -> None:
     assert result.reasoning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", ["", "tunnel-"])
 def test_step_check_keeps_steps_of_both_models_of_a_bundled_pair(pair: str) -> None:
     question = problems(task="tunnel" if pair else "stories")[0].problem

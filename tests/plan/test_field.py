@@ -64,6 +64,7 @@ def test_the_command_says_the_cost_and_runs_nothing(tmp_path: Path, capsys: pyte
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_the_command_runs_a_cut_field_and_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = written(tmp_path), tmp_path / "out"
     assert command(["field", str(path), "--cut", "--out", str(out)]) == 0

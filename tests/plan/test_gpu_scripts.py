@@ -35,6 +35,7 @@ def endless(seen: str, seed: int) -> str:
     return "".join(f"{place:x} " for place in range(len(seen) % 7, 3000))
 
 
+@pytest.mark.slow
 async def test_every_method_runs_on_two_servers_with_forced_decisions(table: ModuleType) -> None:
     async with FakeServer(ScriptedEngine(endless)) as big, FakeServer(ScriptedEngine(endless)) as small:
         big.scale_out = True
@@ -104,6 +105,7 @@ def test_the_verdicts_of_a_chain_are_those_that_the_planner_draws(table: ModuleT
     assert verdicts[:-1] == drawn[:-1]
 
 
+@pytest.mark.slow
 def test_the_same_command_continues_and_writes_the_page(table: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, pair = (
         tmp_path / "rows.jsonl",

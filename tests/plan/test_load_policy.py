@@ -58,6 +58,7 @@ def single(way: Way, chains: int) -> float:
     return running(VirtualClock(H200, LAYOUTS["c"]), adaptive(lambda _, __: way), chains)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chains", [1, 16, 64, 256])
 def test_it_is_nearly_as_fast_as_the_best_single_way_at_every_load(policy: LoadPolicy, chains: int) -> None:
     clock = VirtualClock(H200, LAYOUTS["c"])
@@ -65,6 +66,7 @@ def test_it_is_nearly_as_fast_as_the_best_single_way_at_every_load(policy: LoadP
     assert found >= 0.97 * max(single(way, chains) for way in WAYS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chains", [1, 16, 64, 256])
 @pytest.mark.parametrize("length", [400, 1000])
 def test_a_batch_that_begins_at_once_ends_nearly_as_early_as_with_the_best_single_way(chains: int, length: int) -> None:
@@ -161,6 +163,7 @@ def swinging_single(way: Way) -> tuple[float, float]:
     return swinging(lambda _: adaptive(lambda _, __: way))
 
 
+@pytest.mark.slow
 def test_a_load_that_swings_between_1_and_256_chains(policy: LoadPolicy) -> None:
     singles = [swinging_single(way) for way in WAYS]
     mean, wall = swinging(lambda clock: adaptive(lambda way, _: policy.choose(Situation(clock.live, 0.8, 456), way).way))
@@ -181,6 +184,7 @@ def test_long_texts_leave_room_for_fewer_chains(policy: LoadPolicy) -> None:
     assert policy.choose(Situation(20, context=16000)).way == "big"
 
 
+@pytest.mark.slow
 def test_a_running_chain_changes_for_a_clear_gain_only(policy: LoadPolicy) -> None:
     load = 1 + bisect_left(range(1, 300), True, key=lambda load: policy.choose(Situation(load)).way == "big")
     near = policy.choose(Situation(load), "checked").way, policy.choose(Situation(load), "big").way
@@ -188,6 +192,7 @@ def test_a_running_chain_changes_for_a_clear_gain_only(policy: LoadPolicy) -> No
     assert policy.choose(Situation(1), "big").way == "checked ahead"
 
 
+@pytest.mark.slow
 def test_many_rejected_steps_turn_to_big_earlier(policy: LoadPolicy) -> None:
     def last(acceptance: float) -> int:
         return max(load for load in (1, 16, 48, 96, 192) if policy.choose(Situation(load, acceptance)).way != "big")

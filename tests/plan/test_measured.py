@@ -25,6 +25,7 @@ def rows() -> list[tuple[str, str, str, int, float, float]]:
     return load(ROOT / "bench" / "gpu" / "planner.py").rows()
 
 
+@pytest.mark.slow
 def test_raw_loops_are_predicted_within_the_bars(rows: list[tuple[str, str, str, int, float, float]]) -> None:
     loops = [row for row in rows if row[0].startswith("loop")]
     assert len(loops) > 20

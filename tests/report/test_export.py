@@ -69,6 +69,7 @@ def sample_of(row):
     return msgspec.convert(found, Sample, strict=False)
 
 
+@pytest.mark.slow
 async def test_every_figure_can_be_computed_from_the_table_alone():
     settings = {"big": "bundled:big", "small": "bundled:small"}
     methods = parse_methods("big_only,random_switch(unit=step,big_share=0.3),vote(ballots=2)*small_only")

@@ -113,6 +113,7 @@ def test_no_point_is_beaten_by_another_exactly_if_it_is_best(values):
         assert point.best == (not any(other.x <= point.x and other.accuracy >= point.accuracy for other in rivals))
 
 
+@pytest.mark.slow
 def test_the_figure_names_the_methods_and_is_the_same_each_time(tmp_path: Path):
     pytest.importorskip("matplotlib", reason="needs the extra plots")
     pictures = [tmp_path / "a.svg", tmp_path / "b.svg"]

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from profiles import quick_cases
 
 from speculative import Pair, Problem
 from speculative.chain.prefix_memory import KEPT, PrefixMemory
@@ -28,7 +29,7 @@ async def charged(pair, name, wrappers=()):
     return computed, {role: tokens + shared[role] for role, tokens in computed.items()}
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", quick_cases(SPECS))
 async def test_a_chain_is_charged_for_what_it_computes_alone(name):
     async with Pair.open() as pair:
         alone, first = await charged(pair, name)

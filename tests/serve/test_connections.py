@@ -6,6 +6,7 @@ import socket
 import threading
 
 import pytest
+from profiles import quick_cases
 from serving import ASK, pair, serving
 
 from speculative.serve import request_log, server
@@ -47,7 +48,7 @@ def until(client, found: bytes) -> bytes:
     return got
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", quick_cases(PATHS))
 @pytest.mark.parametrize("sent", [b"", b"{", BODY[:-1]], ids=["none", "one", "all but one"])
 def test_an_incomplete_body_gets_408(hasty, path, sent):
     with connected(hasty) as client:

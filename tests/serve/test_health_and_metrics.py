@@ -271,6 +271,7 @@ def test_routes_work_without_v1(served):
     assert '"/chat/completions"' not in served.get("/openapi.json").text
 
 
+@pytest.mark.slow
 def test_connections_leave_file_descriptors_for_the_models(tmp_path):
     """More clients than descriptors connect while the models load: one line in the log, and the service gets ready."""
     limit = 128

@@ -129,6 +129,7 @@ async def test_side_questions_with_a_long_problem_never_block_the_loop():
     assert tokenizer.blocked == 0
 
 
+@pytest.mark.slow
 def test_a_long_text_is_encoded_beside_the_loop():
     """The tokenizer gives up the interpreter's lock meanwhile, or a thread of its own would not help."""
     tokenizer = ByteBpeTokenizer(TOKENIZER)

@@ -1,6 +1,7 @@
 """`max_tokens` is a hard limit at every door, whatever the prompt and the models' text look like."""
 
 import pytest
+from profiles import quick_cases
 from serving import pair, serving
 
 from speculative import asolve
@@ -22,7 +23,7 @@ def babbling(request):
         yield running
 
 
-@pytest.mark.parametrize("limit", [1, 7, 8, 20, 41, 200])
+@pytest.mark.parametrize("limit", quick_cases([8, 41, 1, 7, 20, 200], 2))
 @pytest.mark.parametrize("model", ["speculative/big_only", "speculative/random_switch"])
 @pytest.mark.parametrize("prompt", [OPENED, BARE], ids=["opened", "bare"])
 def test_completions_never_exceed_max_tokens(babbling, limit, model, prompt):
@@ -54,7 +55,7 @@ async def test_the_bundled_pair_never_exceeds_max_tokens(limit, method):
     assert len(encode(result.reasoning)) + len(encode(result.text)) <= limit
 
 
-@pytest.mark.parametrize("limit", [1, 7, 8, 20, 200, 10_000])
+@pytest.mark.parametrize("limit", quick_cases([8, 1, 7, 20, 200, 10_000]))
 def test_all_of_max_tokens_is_there_for_a_text_without_thinking(limit):
     with serving(pair(lambda seen, seed: "so 4 " * 4000, width=1, small_width=1)) as running:
         reply = running.post("/v1/completions", {"model": "speculative/big_only", "prompt": BARE, "max_tokens": limit, "seed": 3}).json()

@@ -75,6 +75,7 @@ def hammered(served, cases: int) -> Counter:
     return found
 
 
+@pytest.mark.slow
 def test_a_few_hundred_requests_from_the_schema(hasty):
     found = hammered(hasty, 60)
     assert found[200] > 2

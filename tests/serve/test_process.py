@@ -60,6 +60,7 @@ def test_the_command_serves_the_bundled_pair_and_stops_cleanly(tmp_path):
         assert [json.loads(line)["event"] for line in running.stderr][-2:] == ["draining", "stopped"]
 
 
+@pytest.mark.slow
 def test_sigterm_stops_the_service_while_a_model_server_loads(tmp_path):
     """Nothing waits for the server, and nothing of it is left."""
     python, model = tmp_path / "python", tmp_path / "model"
@@ -78,6 +79,7 @@ def test_sigterm_stops_the_service_while_a_model_server_loads(tmp_path):
         assert not [pid for pid in tree if guard.start_time(pid)]
 
 
+@pytest.mark.slow
 def test_sigterm_stops_the_service_while_a_model_server_is_silent(tmp_path):
     """One that takes the connection and never answers has minutes to say what it runs; the service that is to end has not."""
     with socket.create_server(("127.0.0.1", 0)) as stuck:
@@ -89,6 +91,7 @@ def test_sigterm_stops_the_service_while_a_model_server_is_silent(tmp_path):
             assert [json.loads(line)["event"] for line in running.stderr][-2:] == ["draining", "stopped"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "method"), [("random_switch", "random_switch"), ("spec_reason", "offload")])
 def test_splitreasons_script(tmp_path, mode, method):
     """Started and stopped as its own client does it."""

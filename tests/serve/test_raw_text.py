@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from profiles import quick_cases
 from serving import pair, serving
 
 OPEN = "<|im_start|>assistant\n<think>\n"
@@ -26,14 +27,17 @@ def completion(script, prompt, stream, **settings):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("prompt", "replies", "text"),
-    [
-        (OPEN, ["Hm.</think>", "Yes.<|im_end|>"], "Hm.\n</think>\n\nYes."),
-        (OPEN, ["Hm.</think>", "Close with </think>", ".<|im_end|>"], "Hm.\n</think>\n\nClose with </think>."),
-        (OPEN, ["Hm.</think>", "A <think>", "B</think>", "C<|im_end|>"], "Hm.\n</think>\n\nA <think>B\n</think>\n\nC"),
-        (OPEN, ["Hm, <think> so.</think>", "Yes.<|im_end|>"], "Hm, <think> so.\n</think>\n\nYes."),
-        (BARE, ["<think>Hm.</think>", "Yes.<|im_end|>"], "<think>Hm.\n</think>\n\nYes."),
-        (BARE, ["<think>Hm.</think>", "A <think>", "B</think>", "C<|im_end|>"], "<think>Hm.\n</think>\n\nA <think>B\n</think>\n\nC"),
-    ],
+    quick_cases(
+        [
+            (OPEN, ["Hm.</think>", "Yes.<|im_end|>"], "Hm.\n</think>\n\nYes."),
+            (OPEN, ["Hm.</think>", "Close with </think>", ".<|im_end|>"], "Hm.\n</think>\n\nClose with </think>."),
+            (OPEN, ["Hm.</think>", "A <think>", "B</think>", "C<|im_end|>"], "Hm.\n</think>\n\nA <think>B\n</think>\n\nC"),
+            (OPEN, ["Hm, <think> so.</think>", "Yes.<|im_end|>"], "Hm, <think> so.\n</think>\n\nYes."),
+            (BARE, ["<think>Hm.</think>", "Yes.<|im_end|>"], "<think>Hm.\n</think>\n\nYes."),
+            (BARE, ["<think>Hm.</think>", "A <think>", "B</think>", "C<|im_end|>"], "<think>Hm.\n</think>\n\nA <think>B\n</think>\n\nC"),
+        ],
+        2,
+    ),
 )
 def test_thinking_and_answer_are_in_the_order_in_which_they_were_written(prompt, replies, text, stream):
     assert completion(replies, prompt, stream) == (text, "stop")

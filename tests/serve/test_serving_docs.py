@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from serving import serving
 
 from speculative.serve import errors
@@ -19,6 +20,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_requests_of_the_document_are_answered():
     with serving() as served:
         requests = [

@@ -125,6 +125,7 @@ async def test_a_raw_text_ends_at_its_limit():
     assert content == outcome.content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["thinking", "answer"])
 async def test_text_streamed_before_the_deadline_is_in_the_outcome(phase):
     """It left as final: the reply's figures count it, and its trace has it."""

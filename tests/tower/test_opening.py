@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from profiles import quick_cases
 
 from speculative import Pair, UsageError, solve
 from speculative.engines.base import CallStats
@@ -124,7 +125,7 @@ def test_inspect_splits_at_commas_and_the_tower_is_whole_again() -> None:
     assert _spec(["http://a/v1", "http://b/v1"]) == ["http://a/v1", "http://b/v1"]
 
 
-@pytest.mark.parametrize("wrapper", names(wrappers=True))
+@pytest.mark.parametrize("wrapper", quick_cases(names(wrappers=True)))
 def test_the_advice_for_a_wrapper_without_a_method_can_be_followed(wrapper: str) -> None:
     with pytest.raises(UsageError, match=f"must run a method, got the wrapper {wrapper}; ") as refused:
         tower_plan(f"{wrapper}(bundled:small,bundled:big)", EngineOptions())

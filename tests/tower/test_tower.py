@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import quick_cases
 from strategies import GONE, POLICIES, Mortal, Recorded, Verbs, babble, policies, scripted_pair
 
 from speculative import Method, Pair, Problem, Trace, UsageError, asolve
@@ -212,7 +213,7 @@ async def test_greedy_completions_are_copies_of_one() -> None:
     assert stats.produced_tokens == 9
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", quick_cases([1, 2, 3]))
 async def test_the_bundled_pair_gives_the_same_ids_alone_and_in_a_crowd(seed: int) -> None:
     async with Pair.open() as pair:
         engine = TowerEngine(build("random_switch", {"switch_chunk": 7}), pair)

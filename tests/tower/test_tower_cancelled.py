@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from profiles import quick_cases
 from strategies import Verbs
 
 from speculative import STEP, Chain, Method, Pair, Problem, Trace
@@ -92,7 +93,7 @@ def check_counted(trace: Trace, engines: list[Slow]) -> None:
     assert sum(cost.produced_tokens for role, cost in usage.items() if "/" not in role) == sum(engine.produced for engine in engines)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=NAMES)
+@pytest.mark.parametrize("method", quick_cases(METHODS, 3), ids=NAMES)
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("again", [(), (1,), (0, 2, 3)])
 async def test_all_tokens_of_a_cancelled_tower_are_counted(method: Method, nested: bool, again: tuple[int, ...]) -> None:

@@ -43,6 +43,7 @@ async def label_both() -> tuple[Trace, Trace]:
     raise AssertionError("small is right everywhere")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "tags"), [("offload", ("<bigmodel>\n", "</bigmodel>\n")), ("relay", ("<call>",)), ("handoff", ("<handoff>\n",))]
 )
@@ -81,6 +82,7 @@ def test_a_chain_with_advice_is_all_written_by_small_behind_its_tag(labelled: tu
     assert all(span.weight for place, span in enumerate(row.spans) if place - 1 not in places)
 
 
+@pytest.mark.slow
 async def test_of_a_problems_rollouts_the_better_ones_are_learnt_and_the_worse_unlearnt() -> None:
     method, results = build("handoff"), list[Result]()
     async with Pair.open(BIG, ASKING) as pair:

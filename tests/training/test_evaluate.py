@@ -35,6 +35,7 @@ def test_a_place_where_no_figures_can_be_written_is_told_before_they_are_measure
     assert "no folder" in told(monkeypatch, "--json", str(tmp_path / "nowhere" / "figures.json"))
 
 
+@pytest.mark.slow
 def test_few_problems_give_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["evaluate", "--limit", "1", "--json", str(tmp_path / "figures.json")])
     evaluate.main()

@@ -48,6 +48,7 @@ def test_every_number_of_the_solution_is_in_the_problem() -> None:
         assert told[str(story.start)]
 
 
+@pytest.mark.slow
 def test_the_three_sets_share_no_structure() -> None:
     rng = random.Random(0)
     benchmark, tuning = ({s.structure for s in held_out(split)} for split in ("benchmark", "tuning"))

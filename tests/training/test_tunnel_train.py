@@ -17,6 +17,7 @@ if not (find_spec("torch") and find_spec("onnx")):
     pytest.skip("needs the extra train", allow_module_level=True)
 
 
+@pytest.mark.slow
 def test_of_commands_side_by_side_the_first_that_fails_ends_the_others() -> None:
     from training.tunnel.make import run_together
 
@@ -76,6 +77,7 @@ def test_seconds_name_a_model() -> None:
             times([wrong])
 
 
+@pytest.mark.slow
 def test_attention_and_its_gradients_stay_within_documents() -> None:
     import torch
     from torch.nn import functional
@@ -142,6 +144,7 @@ def test_a_reward_model_begins_as_the_lowest_layers_of_big() -> None:
     assert sum(sizes) + 2 * 1.25 < 24  # with small and the asking model
 
 
+@pytest.mark.slow
 def test_a_training_needs_only_what_its_machine_has() -> None:
     blocked = "for name in ('msgspec', 'pydantic', 'cyclopts'): sys.modules[name] = None"
     code = f"import sys\n{blocked}\nimport training.tunnel.session, training.tunnel.measure"
