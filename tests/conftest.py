@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import warnings
+from functools import cache
 
 import profiles
 import pytest
@@ -27,6 +28,19 @@ def pytest_configure(config):
 def pytest_collection_finish():
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shipped_weights():
+    """The shipped weights are read once: that takes longer than most chains. Other folders change between two engines."""
+    from speculative.engines.local import model
+    from speculative.engines.local.engine import SHIPPED
+
+    read = model.initializers
+    once = cache(read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "initializers", lambda folder, shape: (once if folder.is_relative_to(SHIPPED) else read)(folder, shape))
+        yield
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from msgspec import Struct
 from pydantic.fields import FieldInfo
 
 from speculative.methods.base import Method
+from speculative.methods.registry import parameter_schema
 
 BOUNDS = {"minimum": "at least {}", "exclusiveMinimum": "above {}", "maximum": "at most {}", "exclusiveMaximum": "below {}"}
 
@@ -39,7 +40,7 @@ class MethodParameter(Struct, frozen=True):
 
 def parameters(kind: type[Method]) -> list[MethodParameter]:
     """Returns the parameters of a method: its own, then those of every method."""
-    schemas = kind.model_json_schema()["properties"]
+    schemas = parameter_schema(kind)["properties"]
     everyone = [name for name in Method.model_fields if name in kind.model_fields]
     own = [name for name in kind.model_fields if name not in everyone and name != "inner"]
     return [_parameter(name, kind.model_fields[name], schemas[name]) for name in own + everyone]

@@ -20,7 +20,7 @@ from speculative.cli._method_flags import parameters
 from speculative.cli._output import open_console, write_json
 from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method
-from speculative.methods.registry import find, names, registered
+from speculative.methods.registry import find, names, parameter_schema, registered
 from speculative.methods.wrapper import Wrapper
 
 FOR = "list the methods that suit a need, the best first, by their traits and the measured table; may be repeated"
@@ -89,8 +89,8 @@ def described(kind: type[Method]) -> dict[str, Any]:
 
 def _schema(kind: type[Method]) -> dict[str, Any]:
     """Returns the JSON schema of the parameters, without the method inside a wrapper."""
-    schema = kind.model_json_schema()
-    schema["properties"].pop("inner", None)
+    schema = dict(parameter_schema(kind))
+    schema["properties"] = {name: field for name, field in schema["properties"].items() if name != "inner"}
     required = [name for name in schema.pop("required", []) if name != "inner"]
     schema.pop("$defs", None)
     return schema | ({"required": required} if required else {})

@@ -47,6 +47,15 @@ def names(wrappers: bool = False) -> list[str]:
     return sorted(name for name, method in registered().items() if issubclass(method, Wrapper) == wrappers)
 
 
+@cache
+def parameter_schema(kind: type[Method]) -> Mapping[str, Any]:
+    """Returns the JSON schema of a method's parameters.
+
+    Pydantic needs milliseconds for each, and a service describes every method.
+    """
+    return kind.model_json_schema()
+
+
 def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method]:
     """Returns the method (or wrapper) of a name or alias, or at a path.
 

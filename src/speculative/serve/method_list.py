@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 from speculative.engines.options import BUNDLED
 from speculative.errors import UnsupportedMethodError
 from speculative.methods.base import Method
-from speculative.methods.registry import names, registered
+from speculative.methods.registry import names, parameter_schema, registered
 from speculative.methods.wrapper import Wrapper
 from speculative.pair import Pair
 from speculative.problem import Sampling
@@ -121,7 +121,7 @@ def _flags(settings: Settings) -> dict[str, str]:
 
 
 def _card(kind: type[Method], pair: Pair | None) -> MethodCard:
-    schema = kind.model_json_schema()
+    schema = dict(parameter_schema(kind))
     if issubclass(kind, Wrapper):
         schema["properties"] = {name: field for name, field in schema["properties"].items() if name != "inner"}
         schema.pop("$defs", None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from speculative.errors import UnsupportedMethodError
 from speculative.methods.base import Method
+from speculative.methods.registry import parameter_schema
 from speculative.pair import Pair
 from speculative.serve.completion_writer import encode
 from speculative.serve.replies import ModelCard, ModelList
@@ -38,7 +39,7 @@ class ModelCatalog:
         """Describes a model, or returns None for a method that the pair cannot serve."""
         kind = type(innermost(method))
         about = {"method": method.full_name, "params": method.params, "about": kind.summary()}
-        about |= {"append_only": method.text_is_final, "schema": kind.model_json_schema()}
+        about |= {"append_only": method.text_is_final, "schema": parameter_schema(kind)}
         card = ModelCard(id=f"{OWNER}/{name}", created=self._created, owned_by=OWNER, speculative=about)
         if self._pair is not None:
             try:
