@@ -86,7 +86,7 @@ async def test_children_that_the_deadline_ends_are_out_of_time() -> None:
         chains.append(chain)
         await chain.child().write("big")
 
-    result = await run(Problem.of("6*7?", max_seconds=0.05), Verbs(script=work), scripted_pair(LONG, "", delay=0.01))
+    result = await run(Problem.of("6*7?", max_seconds=0.5), Verbs(script=work), scripted_pair(LONG, "", delay=0.05))
     assert (result.finish_reason, ends(chains[0])) == ("time", ["time"])
 
 

@@ -22,6 +22,8 @@ TEXT = "One.\n\nTwo.</think>\n\n7"
 WHOLE, SHORT = r"no first token within 0\.5 s; see", r"within 0\.1 s of a server that was silent before; see"
 QUICK = Deadlines(first_token=0.5, between=0.3, doubted=0.1)
 """The short one is for servers that say nothing at all: a busy machine cannot make them answer later."""
+PATIENT = Deadlines(first_token=0.5, between=0.3, doubted=60)
+"""For servers that still say what they run: on a busy machine that takes a while."""
 
 
 @contextlib.asynccontextmanager
@@ -61,6 +63,7 @@ async def test_a_silent_server_is_given_up_sooner_until_it_answers():
 async def test_a_slow_server_that_is_alone_has_all_of_its_time():
     """It still says what it runs: its queue is long, and nobody else could do the work."""
     async with rig() as (engine, server):
+        engine.client.deadlines = PATIENT
         server.faults.extend([Fault("stall"), Fault("stall")])
         await fails(engine, WHOLE)
         await fails(engine, WHOLE)
@@ -68,6 +71,7 @@ async def test_a_slow_server_that_is_alone_has_all_of_its_time():
 
 async def test_a_server_that_does_not_say_what_it_runs_has_answered(monkeypatch):
     async with rig() as (engine, server):
+        engine.client.deadlines = PATIENT
         server.faults.extend([Fault("stall"), Fault("stall")])
         await fails(engine, WHOLE)
         monkeypatch.setattr(server, "_pages", dict)
@@ -116,6 +120,7 @@ async def test_where_the_other_model_goes_on_alone_a_slow_one_is_left_soon():
         asked = {"pair": Pair(engine, ScriptedEngine(TEXT)), "max_tokens": 40}
         one = await speculative.asolve("?", "big_only", degrade="small", **asked)
         two = await speculative.asolve("?", "big_only", degrade="small", **asked)
+        engine.client.deadlines = PATIENT
         with pytest.raises(EngineTimeoutError, match=WHOLE):
             await speculative.asolve("?", "big_only", **asked)
     for result, told in ((one, WHOLE), (two, SHORT)):

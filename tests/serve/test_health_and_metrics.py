@@ -148,7 +148,8 @@ class Away(ScriptedEngine):
 
 
 @pytest.mark.parametrize("away", [True, False])
-async def test_probes_at_once_and_soon_after_share_one_call(away):
+async def test_probes_at_once_and_soon_after_share_one_call(away, monkeypatch):
+    monkeypatch.setattr(health, "PROBE_INTERVAL_S", 1000.0)
     engines = Pair(Away(TEXT, name="B"), ScriptedEngine(TEXT, name="S"))
     engines["big"].away = away
     served = make_server(Settings(), None).state

@@ -31,7 +31,7 @@ def test_bodies_and_turns_have_limits():
 
 @pytest.mark.parametrize("body", [BODY, STREAM, json.dumps({**ASK, "with": ["vote"], "n": 2}).encode()], ids=["whole", "stream", "vote"])
 def test_a_client_that_goes_away_ends_its_chain_and_the_engines_work(body):
-    with serving(pair(delay=0.05)) as served:
+    with serving(pair(delay=1.0)) as served:
         client = served.connect(body)
         served.wait(lambda: served.running)
         client.close()
@@ -49,7 +49,7 @@ def test_a_stream_ends_when_its_client_hangs_up():
 
 
 def test_too_many_chains_wait_and_then_get_429():
-    with serving(pair(delay=0.05), max_chains=1, max_waiting=1, queue_seconds=0.2) as served:
+    with serving(pair(delay=1.0), max_chains=1, max_waiting=1, queue_seconds=0.2) as served:
         client = served.connect(BODY)
         served.wait(lambda: served.running)
         reply = served.post()
@@ -68,7 +68,7 @@ def test_too_many_chains_wait_and_then_get_429():
 
 def test_the_ballots_of_a_vote_are_chains():
     """Else one request could become as many chains as its ballots multiply to."""
-    with serving(pair(delay=0.05), max_chains=6, queue_seconds=0.05) as served:
+    with serving(pair(delay=1.0), max_chains=6, queue_seconds=0.05) as served:
         for wrappers, place in (
             ("vote(ballots=7)", "with.ballots"),
             (["vote(ballots=3)", "vote(ballots=4)"], "with[1].ballots"),
@@ -141,7 +141,7 @@ def test_comment_lines_are_sent_while_no_text_is_final(monkeypatch):
 
 
 def test_text_is_sent_while_it_is_written():
-    with serving(pair(delay=0.01)) as served:
+    with serving(pair("word " * 9000, delay=0.01, width=1)) as served:
         client = served.connect(STREAM)
         got = b""
         while b'"reasoning":"' not in got:

@@ -84,6 +84,8 @@ async def test_an_entry_of_the_history_opens_beside_a_chain_that_is_written(brow
         await tab.page.locator(".history summary").click()
         await tab.page.evaluate("hash => { location.hash = hash; }", link("3 + 3?", ("small_only", {}), tokens="4000"))
         await expect(tab.page.locator("#problem")).to_have_value("3 + 3?")
+        for engine in served.engines.values():
+            engine.delay = 0.1  # it goes on until it is cancelled, however slow the browser is
         await tab.ask()
         await tab.page.locator(".run-view.running .run").first.wait_for()
         await tab.page.locator(".entry").click()
