@@ -42,7 +42,7 @@ def _words() -> dict[str, Mapping[str, Sequence[str]]]:
     chosen = {"method": methods, "with_": wrappers}
     return {
         "ask": chosen,
-        "eval": chosen,
+        "eval": {**chosen, "target": list(TASKS)},
         "compare": {"methods": methods},
         "tune": {"method": methods, "task": list(TASKS)},
         "methods": {"name": [*methods, *wrappers]},

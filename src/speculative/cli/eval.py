@@ -82,7 +82,7 @@ def file_settings() -> dict[str, Any]:
 
 
 def eval(  # noqa: A001  the command's name
-    target: Annotated[str, Parameter(help=TARGET, choices=tuple(tasks.TASKS), show_choices=False)],
+    target: Annotated[str, Parameter(help=TARGET)],
     /,
     *,
     method: Annotated[str, Parameter(help=METHODS, group=METHOD)] = DEFAULT_METHOD,
