@@ -410,7 +410,7 @@ CHAT, RAW, ITEMS = ("/v1/chat/completions", ASK), ("/v1/completions", {"prompt":
         (CHAT, {"params": {"switch_chnk": 4}}, "params.switch_chnk", "unknown parameter of random_switch 'switch_chnk'"),
         (CHAT, {"with": ["early_exit", "vote(ballots=0)"]}, "with[1].ballots", "vote: ballots must be at least 1, got '0'"),
         (CHAT, {"with": "vote(inner=1)"}, "with", "wrapper 'vote(inner=1)': `inner` cannot be set, since it is the method"),
-        (CHAT, {"with": ["vot"]}, "with", "unknown wrapper 'vot'; did you mean 'vote'"),
+        (CHAT, {"with": ["vot"]}, "with[0]", "unknown wrapper 'vot'; did you mean 'vote'"),
         (CHAT, {"model": "speculative/vote"}, "model", "the model must be a method or a preset, got the wrapper 'vote'; name a method"),
         (
             CHAT,
