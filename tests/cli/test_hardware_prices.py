@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from speculative.cli import run
+from speculative.plan.profile import load_profile
 
 PROFILE = ["--profile", "h200-32b-1.5b", "--gpu-hour", "3.6"]
 COMPARE = ["compare", "--methods", "big_only,small_only", "--limit", "2", "--max-tokens", "120", "--no-controls"]
@@ -48,6 +50,15 @@ def test_a_report_tells_the_hardware_and_the_chains_for_an_hour(tmp_path: Path, 
             assert one["chains_per_gpu_hour"] == pytest.approx(3600 / one["gpu_s"])
     assert run(["report", str(tmp_path / "run"), "--json"]) == 0
     assert not any("hardware" in row for row in json.loads(capsys.readouterr().out))
+
+
+def test_chains_that_the_hardware_cannot_hold_have_no_price(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    h200, tiny = load_profile("h200-32b-1.5b"), tmp_path / "tiny.json"
+    structs.replace(h200, big=structs.replace(h200.big, cache_tokens=10)).save(tiny)
+    assert run([*COMPARE, "--profile", str(tiny), "--json"]) == 0
+    told = capsys.readouterr()
+    assert not any("on_hardware" in row for row in json.loads(told.out))
+    assert "not priced: a text of" in told.err
 
 
 def test_without_a_profile_there_is_no_such_price(capsys: pytest.CaptureFixture[str]) -> None:

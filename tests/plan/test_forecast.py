@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 import speculative
 from speculative.cli import run as command
@@ -17,7 +19,7 @@ from speculative.plan.forecast import Scenario, check_scenario, forecast, foreca
 from speculative.plan.layout import LAYOUTS
 from speculative.plan.profile import load_profile
 from speculative.plan.programs import PROGRAMS, Drawn
-from speculative.plan.recorded import RecordedChain, read_chains
+from speculative.plan.recorded import RecordedCall, RecordedChain, read_chains
 from speculative.testing import ScriptedEngine
 from speculative.trace.trace import Trace
 
@@ -49,6 +51,68 @@ def test_money_is_the_price_of_all_gpus_of_the_layout() -> None:
 def test_processes_change_nothing() -> None:
     scenarios = [Scenario("step_verify", "c", count, SHORT) for count in (2, 3)]
     assert forecasts(H200, scenarios, processes=2) == forecasts(H200, scenarios)
+
+
+def test_one_chain_is_no_luck_of_its_decisions() -> None:
+    """A chain of 8 steps has 0 to 8 rejections: one draw would give several acceptances the same figures."""
+    found = [forecast(H200, Scenario("step_verify", "c", 1, structs.replace(SHORT, acceptance=share))) for share in (0.6, 0.7, 0.8, 0.9)]
+    speeds = [one.tokens_s for one in found]
+    assert all(above > 1.05 * below for below, above in pairwise(speeds))
+    assert all(one.fast_s < one.latency_s < one.slow_s for one in found)
+    long = forecast(H200, Scenario("step_verify", "c", 1, Drawn(length=4000)))
+    assert long.tokens_s == pytest.approx(speeds[2], rel=0.1)
+
+
+@pytest.mark.parametrize(("chains", "draws"), [(1, 64), (16, 16), (64, 4), (256, 1), (300, 1)])
+def test_few_chains_are_drawn_often_and_many_once(chains: int, draws: int) -> None:
+    scenario = Scenario("step_verify", "c", chains, SHORT)
+    assert scenario.draws == draws
+    if chains < 64:
+        assert forecast(H200, scenario).draws == draws
+
+
+def test_long_chains_are_drawn_less_often() -> None:
+    assert 2 < forecast(H200, Scenario("step_verify", "c", 1, Drawn(length=20_000))).draws < 64
+
+
+def test_a_method_without_decisions_has_no_spread() -> None:
+    one = forecast(H200, Scenario("big_only", "d", 1, SHORT))
+    assert one.fast_s == one.latency_s == one.slow_s
+
+
+def test_each_recorded_chain_is_in_a_draw() -> None:
+    chains = tuple(RecordedChain("any", (RecordedCall("big", 10, size, 0, "write", 0, 0.0, 1.0),), size) for size in (10, 100, 400))
+    alone = [forecast(H200, Scenario("any", "d", 1, SHORT, (chain,))) for chain in chains]
+    found = forecast(H200, Scenario("any", "d", 1, SHORT, chains))
+    assert (found.draws, found.latency_s) == (3, alone[1].latency_s)
+    assert found.tokens_s == pytest.approx(510 / sum(one.wall_s for one in alone))
+    assert found.gpu_s == pytest.approx(sum(one.gpu_s for one in alone) / 3)
+    assert forecast(H200, Scenario("any", "d", 2, SHORT, chains)).draws == 2
+
+
+@pytest.mark.parametrize(
+    ("scenario", "role", "tokens"),
+    [
+        (Scenario("step_verify", "c", 1, Drawn(prompt=10_000_000)), "small", 10_000_050),
+        (Scenario("big_only", "c", 1, Drawn(length=229_376)), "big", 229_632),
+        (Scenario("big_only", "e", 1, Drawn(length=150_000)), "big", 150_256),
+        (
+            Scenario("any", "c", 3, SHORT, (RecordedChain("any", (RecordedCall("judge", 300_000, 1, 0, "scored", 0, 0.0, 1.0),), 5),)),
+            "big",
+            300_001,
+        ),
+    ],
+)
+def test_a_text_that_no_cache_holds_is_an_error(scenario: Scenario, role: str, tokens: int) -> None:
+    with pytest.raises(UsageError, match=f"a text of {tokens} tokens must fit into the cache of {role}, got"):
+        forecast(H200, scenario)
+
+
+def test_a_profile_with_a_tiny_cache_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = tmp_path / "tiny.json"
+    structs.replace(H200, small=structs.replace(H200.small, cache_tokens=10)).save(tiny)
+    assert command(["plan", "step_verify", "--profile", str(tiny)]) == 2
+    assert "must fit into the cache of small, got 10 tokens" in capsys.readouterr().err
 
 
 def test_a_layout_without_a_server_is_refused() -> None:
@@ -83,8 +147,6 @@ def test_a_recorded_chain_makes_its_calls(tmp_path: Path, method: str) -> None:
 
 def test_calls_that_overlapped_overlap_again() -> None:
     calls = [("small", 0.0, 1.0), ("small", 1.0, 2.0), ("big", 1.0, 3.0), ("small", 3.0, 4.0)]
-    from speculative.plan.recorded import RecordedCall
-
     made = tuple(RecordedCall(role, 10, 20, 0, "write", 0, began, ended) for role, began, ended in calls)
     clock = VirtualClock(H200, LAYOUTS["c"])
     (chain,) = clock.run([RecordedChain("any", made, 80).program()])
@@ -119,6 +181,7 @@ def test_the_command_replays_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
         (["step_verify", "--layout", "a"], "must have a server for small"),
         (["--acceptance", "2"], "--acceptance must be from 0 to 1, got 2"),
         (["--chains", "0"], "--chains must be from 1"),
+        (["--chains", "100001"], "--chains must be from 1 to 100000, got 100001"),
         (["--gpu-hour", "-1"], "--gpu-hour must be at least 0"),
         (["--trace", "nowhere"], "trace nowhere must be a trace"),
         (["--length", "0"], "must be at least 1, got 0"),

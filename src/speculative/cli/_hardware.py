@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from speculative.cli._errors import note
 from speculative.cli._output import open_console
 from speculative.errors import SpeculativeError, UsageError
-from speculative.plan.forecast import Forecast, Scenario, check_scenario, forecasts, one_by_one
+from speculative.plan.forecast import Forecast, Scenario, check_scenario, forecasts
 from speculative.plan.layout import LAYOUTS, find_layout
 from speculative.plan.profile import Profile, load_profile
 from speculative.plan.programs import PROGRAMS, Drawn
@@ -68,20 +68,16 @@ class HardwareFlags:
     def price(self, chains: Mapping[Key, Sequence[RecordedChain]]) -> dict[Key, list[Forecast]]:
         """Replays recorded chains at several loads.
 
-        Methods whose roles the layout lacks are left out with a note.
+        Methods that the hardware cannot run are left out with a note.
         """
         profile, found = self.load(), dict[Key, list[Forecast]]()
         for key, recorded in chains.items() if profile else ():
             assert profile
             try:
-                check_scenario(Scenario(key[1], self.layout, 1, Drawn(), tuple(recorded)))
+                loads = [check_scenario(Scenario(key[1], self.layout, load, Drawn(), tuple(recorded))) for load in LOADS]
+                found[key] = forecasts(profile, loads, hour=self.gpu_hour)
             except UsageError as error:
                 note(f"not priced: {error}")
-                continue
-            alone = [Scenario(key[1], self.layout, 1, Drawn(), (one,)) for one in recorded]
-            crowds = [Scenario(key[1], self.layout, load, Drawn(), tuple(recorded)) for load in LOADS[1:]]
-            singles = one_by_one(forecasts(profile, alone, hour=self.gpu_hour))
-            found[key] = [singles, *forecasts(profile, crowds, hour=self.gpu_hour)]
         return found
 
     def card(self) -> HardwareCard | None:
@@ -142,7 +138,10 @@ def show_prices(flags: HardwareFlags, priced: Mapping[Key, Sequence[Forecast]]) 
 
 def show_forecasts(found: Sequence[Forecast]) -> None:
     """Shows forecasts in a table."""
-    columns = [Column(name, justify="right", no_wrap=True) for name in ("chains", "latency", "tokens/s", "against big", "GPU s a chain")]
+    columns = [
+        Column(name, justify="right", no_wrap=True)
+        for name in ("chains", "latency", "5% to 95%", "tokens/s", "against big", "GPU s a chain")
+    ]
     priced = any(one.money is not None for one in found)
     table = Table(
         "layout",
@@ -154,7 +153,8 @@ def show_forecasts(found: Sequence[Forecast]) -> None:
     table.box, table.pad_edge = None, False
     for one in found:
         ratio = f"{one.against_big:.2f}" if one.against_big is not None else ""
-        cells = [f"{one.chains}", f"{one.latency_s:.4g} s", f"{one.tokens_s:.4g}", ratio, f"{one.gpu_s:.4g}"]
+        spread = f"{one.fast_s:.4g} to {one.slow_s:.4g}" if one.slow_s > one.fast_s else ""
+        cells = [f"{one.chains}", f"{one.latency_s:.4g} s", spread, f"{one.tokens_s:.4g}", ratio, f"{one.gpu_s:.4g}"]
         cells += [f"{one.money:.3g}"] if one.money is not None else []
         shown = ", ".join(f"{name} {share:.0%}" for name, share in list(one.spent.items())[:PARTS_SHOWN])
         table.add_row(one.layout, one.method, *cells, shown)

@@ -21,6 +21,7 @@ from speculative.plan.programs import PROGRAMS, Drawn
 from speculative.plan.recorded import read_chains
 
 CHAINS = Group("Chains", sort_key=1)
+MAX_CHAINS = 100_000
 
 
 def plan(
@@ -70,8 +71,8 @@ def plan(
         if not 0 <= value <= 1:
             raise UsageError(f"--{name} must be from 0 to 1, got {value:g}")
     check_price(gpu_hour)
-    if (wrong := next((count for count in chains if not 1 <= count <= 1_000_000), None)) is not None:
-        raise UsageError(f"--chains must be from 1 to 1000000, got {wrong}")
+    if (wrong := next((count for count in chains if not 1 <= count <= MAX_CHAINS), None)) is not None:
+        raise UsageError(f"--chains must be from 1 to {MAX_CHAINS}, got {wrong}")
     for name in layout:
         find_layout(name)
     drawn = Drawn(length, step, acceptance, prompt, big_share=big_share)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from math import ceil
 from multiprocessing import get_context
 from random import Random
 from statistics import median, quantiles
@@ -23,6 +24,14 @@ Optimize = Literal["latency", "throughput", "batch"]
 """The measure of a policy: the median chain's speed, that of all chains together, or that up to the end of the last of them."""
 
 
+DRAWS = 64
+"""Draws of a forecast at most: chains whose decisions are drawn differ, and one draw of few of them would be luck."""
+DRAWN_CHAINS = 256
+"""Chains of all draws together, unless one draw has more."""
+DRAWN_EVENTS = 10_000
+"""Events of the clock after which nothing is drawn again: long chains have many decisions each."""
+
+
 class Forecast(Struct, frozen=True):
     """The prediction for one method at one load.
 
@@ -30,10 +39,12 @@ class Forecast(Struct, frozen=True):
         method: the method.
         layout: the name of the layout.
         chains: chains that begin at once.
+        draws: simulations behind the figures, each with other decisions or other recorded chains.
         latency_s: seconds of a chain, the median.
+        fast_s: seconds that 5 of 100 chains stay below.
         slow_s: seconds that 95 of 100 chains stay below.
         tokens_s: tokens of all texts, over the time to the end of the last.
-        wall_s: seconds to the end of the last chain.
+        wall_s: seconds to the end of the last chain, the mean of the draws.
         gpu_s: seconds of all GPUs of the layout, for a chain.
         money: the price of those, if an hour has a price.
         against_big: tokens a second over those of big alone on as many GPUs.
@@ -44,7 +55,9 @@ class Forecast(Struct, frozen=True):
     method: str
     layout: str
     chains: int
+    draws: int
     latency_s: float
+    fast_s: float
     slow_s: float
     tokens_s: float
     wall_s: float
@@ -67,74 +80,73 @@ class Scenario(Struct, frozen=True):
     drawn: Drawn
     recorded: tuple[RecordedChain, ...] = ()
 
-    def programs(self) -> list[tuple[Program, int]]:
-        """Returns a program for each chain, and the tokens of its text.
+    @property
+    def draws(self) -> int:
+        """Draws at most. Each recorded chain is in one of them."""
+        if self.recorded:
+            return ceil(len(self.recorded) / self.chains)
+        return min(DRAWS, ceil(DRAWN_CHAINS / self.chains))
+
+    def programs(self, draw: int = 0) -> list[tuple[Program, int]]:
+        """Returns a program for each chain of a draw, and the tokens of its text.
 
         Recorded chains are drawn with repetition if more are wanted.
         """
+        places = range(draw * self.chains, (draw + 1) * self.chains)
         if self.recorded:
-            random, own = Random(0), self.recorded
-            chosen = [own[place] if place < len(own) else random.choice(own) for place in range(self.chains)]
+            random, own = Random(draw), self.recorded
+            chosen = [own[place] if place < len(own) else random.choice(own) for place in places]
             return [(chain.program(), chain.kept) for chain in chosen]
         make = find_program(self.method)
-        return [(make(self.drawn, seed), self.drawn.length) for seed in range(self.chains)]
+        return [(make(self.drawn, seed), self.drawn.length) for seed in places]
 
 
 def forecast(profile: Profile, scenario: Scenario, hour: float | None = None) -> Forecast:
-    """Simulates one method at one load."""
-    layout = find_layout(scenario.layout)
-    clock = VirtualClock(profile, layout)
-    programs = scenario.programs()
-    chains = clock.run(program for program, _ in programs)
-    tokens, wall, seconds = sum(size for _, size in programs), clock.now, [chain.seconds for chain in chains]
-    gpu = layout.gpus * wall / len(chains)
-    busy = {server.name: server.busy / wall for server in clock.all_servers(layout)}
-    money = None if hour is None else gpu / 3600 * hour
-    slow = quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
+    """Simulates one method at one load. Raises `UsageError` for texts that no cache holds."""
+    check_room(profile, scenario)
+    layout, tokens, events, wall, draws = find_layout(scenario.layout), 0, 0, 0.0, 0
+    chains: list[SimulatedChain] = []
+    busy: dict[str, float] = {}
+    while draws < scenario.draws and (scenario.recorded or events < DRAWN_EVENTS):
+        clock, programs = VirtualClock(profile, layout), scenario.programs(draws)
+        chains += clock.run(program for program, _ in programs)
+        tokens, events, wall, draws = tokens + sum(size for _, size in programs), events + clock.events, wall + clock.now, draws + 1
+        for server in clock.all_servers(layout):
+            busy[server.name] = busy.get(server.name, 0.0) + server.busy
+    seconds, gpu = [chain.seconds for chain in chains], layout.gpus * wall / len(chains)
+    parts = quantiles(seconds, n=20, method="inclusive") if len(seconds) > 1 else seconds
     return Forecast(
-        scenario.method,
-        scenario.layout,
-        scenario.chains,
-        median(seconds),
-        slow,
-        tokens / wall,
-        wall,
-        gpu,
-        money,
-        None,
-        busy,
-        shares(chains),
-    )
-
-
-def one_by_one(found: Sequence[Forecast]) -> Forecast:
-    """Combines forecasts of single chains into one of them one after another."""
-    walls = [one.wall_s for one in found]
-    total, seconds = sum(walls), [one.latency_s for one in found]
-
-    def mean(values: Sequence[float | None]) -> float | None:
-        """Returns the mean over time, or None if a value is missing."""
-        known = [value for value in values if value is not None]
-        return sum(value * wall for value, wall in zip(known, walls, strict=True)) / total if len(known) == len(walls) else None
-
-    def mean_of(dicts: Sequence[dict[str, float]]) -> dict[str, float]:
-        named = {name: mean([one.get(name, 0.0) for one in dicts]) or 0.0 for name in dict.fromkeys(name for one in dicts for name in one)}
-        return dict(sorted(named.items(), key=lambda one: -one[1]))
-
-    gpu, count = sum(one.gpu_s for one in found), len(found)
-    prices = [one.money for one in found if one.money is not None]
-    return structs.replace(
-        found[0],
+        method=scenario.method,
+        layout=scenario.layout,
+        chains=scenario.chains,
+        draws=draws,
         latency_s=median(seconds),
-        slow_s=quantiles(seconds, n=20)[-1] if count > 1 else seconds[0],
-        tokens_s=mean([one.tokens_s for one in found]) or 0.0,
-        wall_s=total,
-        gpu_s=gpu / count,
-        money=sum(prices) / count if prices else None,
-        against_big=mean([one.against_big for one in found]),
-        busy=mean_of([one.busy for one in found]),
-        spent=mean_of([one.spent for one in found]),
+        fast_s=parts[0],
+        slow_s=parts[-1],
+        tokens_s=tokens / wall,
+        wall_s=wall / draws,
+        gpu_s=gpu,
+        money=None if hour is None else gpu / 3600 * hour,
+        against_big=None,
+        busy={name: time / wall for name, time in busy.items()},
+        spent=shares(chains),
     )
+
+
+def check_room(profile: Profile, scenario: Scenario) -> None:
+    """Raises `UsageError` if a server's cache cannot hold one text of a scenario."""
+    layout = find_layout(scenario.layout)
+    room = {role: layout.fit(profile, role, gpu).cache_tokens for role, gpu in layout.servers}
+    for program in [chain.program() for chain in scenario.recorded] or [find_program(scenario.method)(scenario.drawn, 0)]:
+        for operation, call in program:
+            if operation not in ("run", "start"):
+                continue
+            role = call.role if call.role in room else layout.servers[0][0]
+            if call.prompt + call.tokens > room[role]:
+                raise UsageError(
+                    f"a text of {call.prompt + call.tokens} tokens must fit into the cache of {role}, got {room[role]} tokens "
+                    f"(layout {scenario.layout}); take shorter chains, or correct cache_tokens of the profile"
+                )
 
 
 def shares(chains: Sequence[SimulatedChain]) -> dict[str, float]:
