@@ -67,7 +67,7 @@ def test_one_chain_is_no_luck_of_its_decisions() -> None:
 def test_few_chains_are_drawn_often_and_many_once(chains: int, draws: int) -> None:
     scenario = Scenario("step_verify", "c", chains, SHORT)
     assert scenario.draws == draws
-    if chains < 64:
+    if chains == 1:
         assert forecast(H200, scenario).draws == draws
 
 
