@@ -102,7 +102,10 @@ class Scenario(Struct, frozen=True):
 
 
 def forecast(profile: Profile, scenario: Scenario, hour: float | None = None) -> Forecast:
-    """Simulates one method at one load. Raises `UsageError` for texts that no cache holds."""
+    """Simulates one method at one load.
+
+    Raises `UsageError` for a text that no cache holds.
+    """
     check_room(profile, scenario)
     layout, tokens, events, wall, draws = find_layout(scenario.layout), 0, 0, 0.0, 0
     chains: list[SimulatedChain] = []
