@@ -29,7 +29,12 @@ def test_without_a_mark_it_is_utf8(text):
     [
         (b"one\ntwo \xe9", "notes.txt is not valid UTF-8: byte 8 is 0xe9 (line 2); convert it to UTF-8, for example with `iconv"),
         ("word".encode("utf-16-le"), "notes.txt is not text: line 1 holds a zero byte; if it is text, convert it"),
-        (b"\xff\xfea", "notes.txt is not valid UTF-16-LE"),
+        (b"\xff\xfe\x00", "notes.txt is not valid UTF-16-LE: byte 2 is 0x00 (line 1); it is damaged or cut off: save it as UTF-8"),
+        (b"\xff\xfea\x00\x00\x00", "notes.txt is not text: line 1 holds a zero byte; save it as UTF-8 text"),
+        (
+            b"\xef\xbb\xbf\xe9",
+            "notes.txt is not valid UTF-8: byte 3 is 0xe9 (line 1); convert it to UTF-8, for example with `iconv -f LATIN1",
+        ),
     ],
 )
 def test_a_binary_file_is_an_error_with_name_place_and_next_step(data, message):

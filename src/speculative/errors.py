@@ -48,13 +48,18 @@ class UsageError(SpeculativeError):
     field: str | None = None
 
 
+ALIKE = 0.65
+"""The least similarity of a known name that an error offers in place of an unknown one, of 1."""
+
+
 class UnknownNameError(UsageError):
     """A name is not known. The error shows the closest valid name and all valid names."""
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         from difflib import get_close_matches
 
-        close = get_close_matches(name, known, n=1, cutoff=0.5)
+        bare = {one.lstrip("-"): one for one in reversed(known)}
+        close = [bare[one] for one in get_close_matches(name.lstrip("-"), bare, n=1, cutoff=ALIKE)]
         hint = f"; did you mean {close[0]!r}?" if close else ""
         super().__init__(f"unknown {kind} {name!r}{hint} (known: {', '.join(sorted(known)) or 'none'})")
         self.kind, self.name, self.known, self.closest = kind, name, known, close[0] if close else None

@@ -71,10 +71,12 @@ def decode(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         found = f"byte {len(mark) + error.start} is 0x{data[error.start]:02x} (line {line})"
-        raise UsageError(f"{name} is not valid {codec.upper()}: {found}; {CONVERT.format(_likely(data))}") from None
+        step = CONVERT.format(_likely(data)) if codec == "utf-8" else "it is damaged or cut off: save it as UTF-8"
+        raise UsageError(f"{name} is not valid {codec.upper()}: {found}; {step}") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise UsageError(f"{name} is not text: line {line} holds a zero byte; if it is text, {CONVERT.format(_likely(data))}")
+        step = f"if it is text, {CONVERT.format(_likely(data))}" if codec == "utf-8" else "save it as UTF-8 text"
+        raise UsageError(f"{name} is not text: line {line} holds a zero byte; {step}")
     return text
 
 
@@ -84,7 +86,7 @@ def _likely(data: bytes) -> str:
     UTF-16 without its mark has a zero in most pairs of bytes.
     """
     even, odd = data[::2].count(0), data[1::2].count(0)
-    if 4 * max(even, odd) < len(data) // 2:
+    if not (even or odd) or 4 * max(even, odd) < len(data) // 2:
         return "LATIN1"
     return "UTF-16LE" if odd > even else "UTF-16BE"
 

@@ -42,7 +42,8 @@ MISUSED = [
     (["ask", "--method", "./none.py:Mine"], ["none.py"]),
     (["methods", "vot"], ["'vot'", "'vote'", "random_switch"]),
     (["problems", "--level", "11"], ["level", "from 1 to 10"]),
-    (["problems", "--n", "0"], ["n must be at least 1, got 0"]),
+    (["problems", "--limit", "0"], ["limit", "must be at least 1, got 0"]),
+    (["problems", "--limits", "3"], ["did you mean '--limit'"]),
     (["problems", "--set", "train"], ["benchmark", "tuning"]),
     (["show"], ["TRACE"]),
     (["compare", "--methods", "big_only(x=1)"], ["'x'", "sequential_scale"]),
@@ -151,6 +152,8 @@ def test_a_missing_trace_file(cli, tmp_path):
 def test_a_flag_of_another_method_names_that_method_and_nothing_else(cli):
     line = cli("ask", "--method", "small_only", "--switch-ratio", "2").one_line()
     assert line == "speculative: unknown flag '--switch-ratio': it is a parameter of random_switch; choose that with --method\n"
+    line = cli("ask", "--ballots", "5").one_line()
+    assert line == "speculative: unknown flag '--ballots': it is a parameter of vote; write it as --with \"vote(ballots=…)\"\n"
 
 
 @pytest.mark.parametrize(

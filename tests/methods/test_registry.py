@@ -122,6 +122,7 @@ def test_every_method_says_what_it_is_and_what_its_fields_mean() -> None:
     [
         ("randomswitch", "unknown method 'randomswitch'; did you mean 'random_switch'\\? \\(known: advantage, "),
         ("zzz", "unknown method 'zzz' \\(known: advantage"),
+        ("nope", "unknown method 'nope' \\(known: advantage"),
     ],
 )
 def test_an_unknown_name_is_told_with_the_closest_one(name: str, told: str) -> None:
@@ -167,7 +168,7 @@ def test_a_method_that_is_made_already_takes_no_parameters() -> None:
 
 
 def test_names_that_the_runner_owns_are_no_fields() -> None:
-    with pytest.raises(TypeError, match="Greedy: the field name max_tokens, seed belongs to the runner"):
+    with pytest.raises(TypeError, match="Greedy: the field names max_tokens, seed belong to the runner; choose others"):
 
         class Greedy(Method):  # pyright: ignore[reportUnusedClass]
             seed: int = Field(0, description="")

@@ -102,6 +102,13 @@ def test_problems_of_another_set_are_refused(tmp_path):
             folder.admit("stories", ["p2", "p3"])
 
 
+def test_a_damaged_provenance_line_is_named(tmp_path):
+    (tmp_path / "samples.jsonl").touch()
+    (tmp_path / "provenance.jsonl").write_text('{"command": "x"}\n{"comm\n{"command": "y"}\n')
+    with pytest.raises(UsageError, match=r"provenance\.jsonl, line 2 is damaged: .*; remove that line"):
+        _ = Run(tmp_path).provenance
+
+
 def test_a_cut_provenance_line_is_removed(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.note({"command": "x"})

@@ -57,7 +57,13 @@ def test_an_empty_trace_has_no_beginning() -> None:
         (b"{}\n", "is not a trace"),
         (b"[1]\n", "is not a trace"),
         (b"\xff\xfe\n", "is not a trace"),
-        (b'{"speculative_trace": 99}\n', "of version 99, this library reads versions 1 to 3"),
+        (b'{"speculative_trace": 99}\n', "of version 99, this library reads the versions 1 to 3; update the library"),
+        (b'{"speculative_trace": "3"}\n', "of version '3', this library reads the versions 1 to 3; run the chain again"),
+        (b'{"speculative_trace": true}\n', "of version True, this library reads the versions 1 to 3; run the chain again"),
+        (
+            b'{"speculative_trace": 3}\n{"event":"stopped","reason":"stop","finish":"stop","at":1}\n',
+            "must begin with the event `started` after its header",
+        ),
         (b'{"speculative_trace": 1}\n{"event":"rejec', "line 2 is damaged"),
         (b'{"speculative_trace": 1}\n{"event":"unheard_of"}\n', "line 2 is damaged"),
     ],
@@ -149,6 +155,7 @@ def test_a_judgement_and_top_logprobs_are_kept(tmp_path: Path) -> None:
     top = (((5, -0.1), (7, -2.5)),)
     drafted = Proposal(1, None, "x", Completion((5,), "length", logprobs=(-0.1,), top_logprobs=top), 0, "thinking")
     call = Call("small", 1, 5, 0, 1, 0, 0.5)
-    happened = [Drafted(call=call, seed=0, proposals=(drafted,)), Accepted(drafts=(1,), judgement=Judgement(0.7, 0.5, "big"))]
+    began = solve("6*7?", "big_only", pair=scripted_pair("</think>42", "")).trace.started
+    happened = [began, Drafted(call=call, seed=0, proposals=(drafted,)), Accepted(drafts=(1,), judgement=Judgement(0.7, 0.5, "big"))]
     Trace([*happened]).save(tmp_path / "judged.jsonl")
     assert Trace.load(tmp_path / "judged.jsonl").events == happened

@@ -113,10 +113,23 @@ def _format_parse_error(error: CycloptsError) -> str:
 def _unknown_flag(flag: str, known: list[str], command: Sequence[str]) -> str:
     """Describes an unknown flag: its owner, or the closest known flag."""
     if owners := _owners(flag, command):
-        return f"unknown flag {flag!r}: it is a parameter of {', '.join(owners)}; choose that with --method"
+        return f"unknown flag {flag!r}: it is a parameter of {', '.join(owners)}; {_choose(owners, flag)}"
     close = UnknownNameError("flag", flag, [*known, "--help"]).closest
     hint = f"; did you mean {close!r}?" if close else ""
     return f"unknown flag {flag!r}{hint} (`{' '.join(['speculative', *command])} --help` lists them)"
+
+
+def _choose(owners: Sequence[str], flag: str) -> str:
+    """Returns the next step towards a method, or a wrapper, with a parameter."""
+    from speculative.methods.registry import names
+
+    if owners[0] in names(wrappers=True):
+        return f'write it as --with "{owners[0]}({_field(flag)}=…)"'
+    return "choose that with --method"
+
+
+def _field(flag: str) -> str:
+    return flag.lstrip("-").removeprefix("no-").replace("-", "_")
 
 
 def _owners(flag: str, command: Sequence[str]) -> list[str]:
@@ -125,5 +138,4 @@ def _owners(flag: str, command: Sequence[str]) -> list[str]:
         return []
     from speculative.methods.registry import registered
 
-    field = flag.lstrip("-").removeprefix("no-").replace("-", "_")
-    return [name for name, kind in registered().items() if field in kind.model_fields]
+    return [name for name, kind in registered().items() if _field(flag) in kind.model_fields]

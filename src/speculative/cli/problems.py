@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich import box
 from rich.table import Table
 
-from speculative.cli._flags import parse_int
+from speculative.cli._flags import parse_count, parse_int
 from speculative.cli._output import open_console, write_json
 from speculative.evaluate.problems import BundledTask, Set, chosen
 
@@ -16,14 +16,14 @@ from speculative.evaluate.problems import BundledTask, Set, chosen
 def problems(
     *,
     level: Annotated[int | None, Parameter(converter=parse_int, help="only problems of this level, from 1 (about one step) to 10")] = None,
-    n: Annotated[int | None, Parameter(converter=parse_int, help="limit of their number")] = None,
+    limit: Annotated[int | None, Parameter(name=("--limit", "--n"), converter=parse_count, help="limit of their number")] = None,
     seed: Annotated[int | None, Parameter(converter=parse_int, help="seed of a random order")] = None,
     set: Annotated[Set, Parameter(help="benchmark for comparing methods, tuning for choosing settings")] = "benchmark",
     task: Annotated[BundledTask, Parameter(help="stories, or tunnel for the problems of the harder pair")] = "stories",
     json: Annotated[bool, Parameter(help="print a JSON list of objects", negative=(), show_default=False)] = False,
 ) -> int:
     """List the bundled problems: id, problem, answer, level."""
-    found = chosen(set, level=level, n=n, seed=seed, task=task)
+    found = chosen(set, level=level, n=limit, seed=seed, task=task)
     if json:
         write_json(found)
         return 0

@@ -51,8 +51,9 @@ RUNNER_OWNS = frozenset(
 
 def check_field_names(method: str, fields: Iterable[str]) -> None:
     """Raises `TypeError` if a field has a name that the runner owns."""
-    if taken := RUNNER_OWNS.intersection(fields):
-        raise TypeError(f"{method}: the field name {', '.join(sorted(taken))} belongs to the runner; choose another")
+    if taken := sorted(RUNNER_OWNS.intersection(fields)):
+        words = "names {} belong to the runner; choose others" if taken[1:] else "name {} belongs to the runner; choose another"
+        raise TypeError(f"{method}: the field {words.format(', '.join(taken))}")
 
 
 def check_definition(method: str, function: FunctionType) -> None:

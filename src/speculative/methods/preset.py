@@ -13,13 +13,14 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from speculative.errors import UsageError, describe_mistake
+from speculative.errors import UnknownNameError, UsageError, describe_mistake
 from speculative.files import read_text
 
 MARK = "@"
 """The beginning of a file's name where a method or the value of a parameter is expected."""
 
 HINT = "`speculative tune` writes one"
+TABLES = ["params", "tuned"]
 
 
 class MethodPreset(BaseModel):
@@ -64,7 +65,7 @@ def read_preset(spec: str) -> MethodPreset:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the preset {path} must be TOML: {error}; {HINT}") from None
     except ValidationError as error:
-        raise UsageError(f"the preset {path}: {'; '.join(map(_describe, error.errors()))}; {HINT}") from None
+        raise UsageError(f"the preset {path}: {'; '.join(map(_describe, error.errors()))} ({HINT})") from None
 
 
 def format_preset(method: str, params: Mapping[str, Any], tuned: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
@@ -83,4 +84,9 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(error: Any) -> str:
+    place, given = error["loc"], error["input"]
+    if error["type"] == "extra_forbidden" and isinstance(given, Mapping):
+        return str(UnknownNameError("table", place[0], TABLES))
+    if error["type"] == "extra_forbidden":
+        return f"{place[0]} is not a key of a preset; put a parameter under [params]"
     return describe_mistake(".".join(map(str, error["loc"])) or "the file", [error])

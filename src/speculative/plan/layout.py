@@ -57,5 +57,5 @@ def find_layout(name: str) -> Layout:
     """Returns a layout by its name. Raises `UsageError`."""
     if name not in LAYOUTS:
         known = "; ".join(f"{key}: {layout.about}" for key, layout in LAYOUTS.items())
-        raise UsageError(f"layout must be one of {known}; got {name!r}")
+        raise UsageError(f"layout must be one of {known}, got {name!r}")
     return LAYOUTS[name]

@@ -65,10 +65,13 @@ class Run:
         """The provenance of each command that wrote here, the oldest first."""
         path = self.path / PROVENANCE
         data = path.read_bytes() if path.is_file() else b""
-        try:
-            return [msgspec.json.decode(line, type=dict[str, Any]) for line in data[: _whole(data)].splitlines()]
-        except msgspec.DecodeError as error:
-            raise UsageError(f"{path} is damaged: {error}; remove its last line") from None
+        entries: list[dict[str, Any]] = []
+        for number, line in enumerate(data[: _whole(data)].splitlines(), 1):
+            try:
+                entries.append(msgspec.json.decode(line, type=dict[str, Any]))
+            except msgspec.DecodeError as error:
+                raise UsageError(f"{path}, line {number} is damaged: {error}; remove that line") from None
+        return entries
 
 
 class RunFolder(Run):

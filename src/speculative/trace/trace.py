@@ -162,9 +162,10 @@ class Trace:
             raise TraceFormatError(
                 f"{path} is not a trace: its first line must be a trace header; `speculative ask --trace FILE` writes one"
             ) from None
-        if version not in READABLE:
-            known = f"this library reads versions {READABLE[0]} to {VERSION}"
-            raise TraceFormatError(f"{path} is a trace of version {version}, {known}; update it or run the chain again")
+        if type(version) is not int or version not in READABLE:  # True is 1
+            known = f"this library reads the versions {READABLE[0]} to {VERSION}"
+            step = "update the library" if type(version) is int and version > VERSION else "run the chain again"
+            raise TraceFormatError(f"{path} is a trace of version {version!r}, {known}; {step}")
         numbered = [(number, line) for number, line in enumerate(lines[1:], 2) if line.strip()]
         events: list[AnyEvent] = []
         for number, line in numbered:
@@ -177,6 +178,8 @@ class Trace:
                     warn(f"{path} is cut off in line {number}; only the lines before it are read")
                     break
                 raise TraceFormatError(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
+        if events and not isinstance(events[0], Started):
+            raise TraceFormatError(f"{path} must begin with the event `started` after its header; the file was changed or cut")
         if damage := find_damage(events):
             place, reason = damage
             raise TraceFormatError(f"{path}, line {numbered[place][0]} is damaged: {reason}; the file was changed or cut")
