@@ -59,7 +59,9 @@ class UnknownNameError(UsageError):
         from difflib import get_close_matches
 
         bare = {one.lstrip("-"): one for one in reversed(known)}
-        close = [bare[one] for one in get_close_matches(name.lstrip("-"), bare, n=1, cutoff=ALIKE)]
+        asked = name.lstrip("-")
+        begun = [one for one in bare if len(asked) > 2 and one.startswith(asked)]
+        close = [bare[one] for one in get_close_matches(asked, bare, n=1, cutoff=ALIKE) or begun]
         hint = f"; did you mean {close[0]!r}?" if close else ""
         super().__init__(f"unknown {kind} {name!r}{hint} (known: {', '.join(sorted(known)) or 'none'})")
         self.kind, self.name, self.known, self.closest = kind, name, known, close[0] if close else None

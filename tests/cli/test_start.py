@@ -58,7 +58,7 @@ def test_bash_completes_commands_and_flags(cli, tmp_path):
     assert completed("speculative", "tune", "likelihood_verify", "--task", "gsm") == ["gsm8k"]
     assert completed("speculative", "plan", "rand") == ["random_switch"]
     assert completed("speculative", "plan", "--layout", "c") == [name for name in LAYOUTS if name.startswith("c")]
-    assert completed("speculative", "compare", "--layout", "c") == [name for name in LAYOUTS if name.startswith("c")]
+    assert completed("speculative", "plan", "--profile", "h200-32b-1") == ["h200-32b-1.5b"]
 
 
 @pytest.mark.slow

@@ -48,15 +48,7 @@ class HardwareFlags:
             group=HARDWARE,
         ),
     ] = None
-    layout: Annotated[
-        str,
-        Parameter(
-            help=f"the layout of its servers ({', '.join(LAYOUTS)}), as `plan` names them",
-            group=HARDWARE,
-            choices=tuple(LAYOUTS),
-            show_choices=False,
-        ),
-    ] = "c"
+    layout: Annotated[str, Parameter(help=f"the layout of its servers ({', '.join(LAYOUTS)}), as `plan` names them", group=HARDWARE)] = "c"
     gpu_hour: Annotated[float | None, Parameter(help="the price of an hour of one of its GPUs", group=HARDWARE)] = None
 
     def load(self) -> Profile | None:

@@ -13,6 +13,8 @@ from speculative.cli import eval as evaluation
 from speculative.cli._output import write_line
 from speculative.evaluate.tasks import TASKS
 from speculative.methods.registry import names
+from speculative.plan.layout import LAYOUTS
+from speculative.plan.profile import shipped
 from speculative.plan.programs import PROGRAMS
 
 Shell = Literal["bash", "zsh", "fish"]
@@ -36,17 +38,17 @@ def completion(shell: Annotated[Shell, Parameter(help="the shell that the script
 def _words() -> dict[str, Mapping[str, Sequence[str]]]:
     """Returns the words that are offered as values, by command and parameter.
 
-    They are those that the commands themselves do not know before they run. A value may still be a path.
+    The commands take other values too, such as paths, so their own parameters have no choices.
     """
     methods, wrappers = names(), names(wrappers=True)
     chosen = {"method": methods, "with_": wrappers}
     return {
         "ask": chosen,
-        "eval": {**chosen, "target": list(TASKS)},
+        "eval": {"target": list(TASKS), **chosen},
         "compare": {"methods": methods},
         "tune": {"method": methods, "task": list(TASKS)},
         "methods": {"name": [*methods, *wrappers]},
-        "plan": {"method": ["all", *PROGRAMS]},
+        "plan": {"method": ["all", *PROGRAMS], "profile": shipped(), "layout": list(LAYOUTS)},
     }
 
 

@@ -35,14 +35,7 @@ def plan(
     ),
     layout: Annotated[
         tuple[str, ...],
-        Parameter(
-            help="; ".join(f"{name}: {one.about}" for name, one in LAYOUTS.items()),
-            group=HARDWARE,
-            negative=(),
-            show_default=False,
-            choices=tuple(LAYOUTS),
-            show_choices=False,
-        ),
+        Parameter(help="; ".join(f"{name}: {one.about}" for name, one in LAYOUTS.items()), group=HARDWARE, negative=(), show_default=False),
     ] = ("c",),
     gpu_hour: Annotated[float | None, Parameter(help="the price of an hour of one GPU, for costs", group=HARDWARE)] = None,
     chains: Annotated[
