@@ -10,6 +10,8 @@ from speculative.testing import ScriptedEngine
 
 BROWSER = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 LONG = "".join(f"Step {number} of it.\n\n" for number in range(60)) + "</think>\n\nThe answer is \\boxed{4}.<|im_end|>"
+ENDLESS = "".join(f"Step {number} of it.\n\n" for number in range(3000))
+"""A text that a chain is still writing when the test has done with it."""
 
 
 class Tab:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from live_page import BROWSER, DROP, LONG, Tab, judged_trace, link, opened, written
+from live_page import BROWSER, DROP, ENDLESS, Tab, judged_trace, link, opened, written
 from playwright.async_api import expect
 from serving import pair, serving
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not BROWSER.exists(), reason=
 
 
 async def test_both_authors_appear_while_the_chain_is_written(browser):
-    with serving(pair(LONG * 50, delay=0.02)) as served:
+    with serving(pair(ENDLESS, delay=0.02)) as served:
         tab = await opened(browser, served, link())
         await tab.ask()
         running = tab.page.locator(".run-view.running")
@@ -37,7 +37,7 @@ async def test_both_authors_appear_while_the_chain_is_written(browser):
 
 
 async def test_escape_stops_the_engines(browser):
-    with serving(pair(LONG * 50, delay=0.02)) as served:
+    with serving(pair(ENDLESS, delay=0.02)) as served:
         tab = await opened(browser, served, link())
         await tab.ask()
         await tab.page.locator(".run-view.running .run").first.wait_for()
@@ -323,7 +323,7 @@ async def test_copied_code_works_as_pasted(browser):
 
 
 async def test_text_that_was_seen_stays_after_a_cancel(browser):
-    with serving(pair(LONG * 50, delay=0.02)) as served:
+    with serving(pair(ENDLESS, delay=0.02)) as served:
         tab = await opened(browser, served, link("2 + 2?", ("big_only", {})))
         await tab.ask()
         await tab.page.locator(".run-view.running .run", has_text="Step").first.wait_for()

@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from live_page import BROWSER, DROP, LONG, judged_trace, link, opened, written
+from live_page import BROWSER, DROP, ENDLESS, judged_trace, link, opened, written
 from long_chain import long_pair
 from playwright.async_api import expect
 from serving import pair, serving
@@ -144,7 +144,7 @@ async def test_cancel_ends_a_replay(browser):
 
 
 async def test_cancelled_chains_keep_their_text_and_counts_and_do_not_differ(browser):
-    with serving(pair(LONG * 50, delay=0.02)) as served:
+    with serving(pair(ENDLESS, delay=0.02)) as served:
         tab = await opened(browser, served, link("2 + 2?", ("big_only", {}), ("small_only", {})))
         await tab.ask()
         running = tab.page.locator(".run-view.running")
@@ -160,7 +160,7 @@ async def test_cancelled_chains_keep_their_text_and_counts_and_do_not_differ(bro
 
 
 async def test_a_vote_counts_while_it_runs_and_keeps_its_text_when_it_is_cancelled(browser):
-    with serving(pair(LONG * 50, delay=0.02)) as served:
+    with serving(pair(ENDLESS, delay=0.02)) as served:
         tab = await opened(browser, served, around("vote", {"ballots": "3"}))
         await tab.ask()
         view = tab.page.locator(".run-view.running")
