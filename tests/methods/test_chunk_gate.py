@@ -54,5 +54,5 @@ def test_a_box_in_the_thinking_ends_nothing() -> None:
 
 def test_a_perplexity_is_a_number_of_at_least_1() -> None:
     for calibration in ("0.5", "many"):
-        with pytest.raises(UsageError, match="chunk_gate: calibration: "):
+        with pytest.raises(UsageError, match=f"chunk_gate: calibration must hold perplexities of at least 1, got {calibration}"):
             build("chunk_gate", {"calibration": calibration})

@@ -147,6 +147,17 @@ def test_an_unknown_name_is_told_with_the_closest_one(name: str, told: str) -> N
             "sgen must be an integer, got 'many'; logprob_subselect: ltok must be at least 1, got 0",
         ),
         ("big_only", {"inner": 1}, "unknown parameter of big_only 'inner'"),
+        ("auto", {"threshold": 42}, "auto: threshold must be from 0 to 9 with check=ask, got 42"),
+        ("auto", {"threshold": -0.1}, "threshold must be from 0 to 9 with check=ask, got -0.1"),
+        ("auto", {"check": "score", "threshold": 5}, "threshold must be at most 0 with check=score, got 5"),
+        ("chunk_gate", {"calibration": "nan"}, "calibration must hold perplexities of at least 1, got nan"),
+        ("chunk_gate", {"calibration": "2; inf"}, "calibration must hold perplexities of at least 1, got inf"),
+        ("chunk_gate", {"calibration": "1.5; 0.5"}, "calibration must hold perplexities of at least 1, got 0.5"),
+        ("guide", {"fields": " ; "}, "fields must hold at least one field"),
+        ("advisor", {"fields": " "}, "fields must hold at least one field"),
+        ("offload", {"open_tag": "#", "close_tag": "#"}, "close_tag must differ from open_tag, got '#'"),
+        ("offload", {"open_tag": "</bigmodel>"}, "close_tag must differ from open_tag, got '</bigmodel>'"),
+        ("relay", {"open_tag": "</call>"}, "close_tag must differ from open_tag, got '</call>'"),
     ],
 )
 def test_bad_parameters_name_the_field_and_the_bound(name: str, params: dict[str, Any], told: str) -> None:
@@ -211,6 +222,10 @@ def test_wrappers_are_put_around_the_first_one_innermost() -> None:
         ("vote(ballot=3)", "unknown parameter of vote 'ballot'; did you mean 'ballots'"),
         ("vote(ballots=0)", "vote: ballots must be at least 1, got '0'"),
         ("vote(inner=big_only)", "`inner` cannot be set, since it is the method"),
+        ("vote(ballots=2,enough=9)", "vote: enough must be at most ballots, 2, got 9"),
+        ("vote(enough=6)", "vote: enough must be at most ballots, 5, got 6"),
+        ("vote(ballots=3,plans=a;b;c;d)", "vote: plans must be at most as many as ballots, 3, got 4"),
+        ("budget_forcing(most=3,least=9)", "budget_forcing: most must be at least the value of least, 9, got 3"),
     ],
 )
 def test_a_bad_wrapper_says_what_is_wrong(spec: str, told: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
@@ -61,6 +61,14 @@ class Auto(Method):
     def _check_profile(cls, value: str) -> str:
         if value and value not in shipped():  # a request must not name files
             raise ValueError(f"it must be one of {', '.join(shipped())}; {FILE} in the environment names a file")
+        return value
+
+    @field_validator("threshold")
+    @classmethod
+    def _check_threshold(cls, value: float | None, info: ValidationInfo) -> float | None:
+        least, most, allowed = (0, 9, "from 0 to 9") if info.data.get("check") == "ask" else (float("-inf"), 0, "at most 0")
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"must be {allowed} with check={info.data.get('check')}, got {value:g}")
         return value
 
     @property

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from speculative.chain.chain import Chain
 from speculative.methods.base import Method
@@ -26,6 +26,14 @@ class BudgetForcing(Wrapper):
     rounds: int = Field(1, ge=0, description="how often the end of the thinking is taken back at most")
     least: int | None = Field(None, ge=1, description="tokens of thinking from which on its end stays; unless given every round is taken")
     most: int | None = Field(None, ge=1, description="tokens of thinking after which it is ended")
+
+    @field_validator("most")
+    @classmethod
+    def _check_most(cls, value: int | None, info: ValidationInfo) -> int | None:
+        least = info.data.get("least")
+        if value is not None and least is not None and value < least:
+            raise ValueError(f"must be at least the value of least, {least}, got {value}")
+        return value
 
     @field_validator("inner")
     @classmethod

@@ -1,7 +1,7 @@
 """Adds a chunk of the big model after chunks of the small one that surprise it."""
 
 from collections.abc import Sequence
-from math import exp
+from math import exp, inf
 from statistics import fmean
 from typing import Any, ClassVar
 
@@ -44,8 +44,8 @@ class ChunkGate(Method):
     @field_validator("calibration")
     @classmethod
     def _check_numbers(cls, value: str) -> str:
-        if any(perplexity < 1 for perplexity in map(float, split_words(value))):
-            raise ValueError("a perplexity is at least 1")
+        if wrong := next((word for word in split_words(value) if not _is_perplexity(word)), None):
+            raise ValueError(f"must hold perplexities of at least 1, got {wrong}")
         return value
 
     @property
@@ -81,6 +81,13 @@ class ChunkGate(Method):
         """Returns the share of lower perplexities for each chunk of a chain."""
         perplexities, known = judged(trace), [float(word) for word in split_words(self.calibration)]
         return [_share_below(perplexity, known or perplexities[:place]) for place, perplexity in enumerate(perplexities)]
+
+
+def _is_perplexity(word: str) -> bool:
+    try:
+        return 1 <= float(word) < inf
+    except ValueError:
+        return False
 
 
 def _share_below(perplexity: float, others: list[float]) -> float:

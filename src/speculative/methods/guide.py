@@ -7,7 +7,7 @@ from math import exp
 from statistics import fmean
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
@@ -41,6 +41,13 @@ class Guide(Method):
     sure: float = Field(0.95, ge=0, le=1, description="mean probability of a step's tokens at which small needs no further hint")
     hint_tokens: int = Field(200, ge=1, description="tokens of a hint at most")
     answer_by: Literal["big", "small"] = Field("small", description="who writes the answer")
+
+    @field_validator("fields")
+    @classmethod
+    def _check_fields(cls, value: str) -> str:
+        if not split_words(value):
+            raise ValueError("must hold at least one field")
+        return value
 
     async def think(self, chain: Chain) -> None:
         fields = split_words(self.fields)

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from speculative.chain.chain import Chain
 from speculative.methods.ballots import Ballot, count_key, elect, is_decided
@@ -48,6 +48,20 @@ class Vote(Wrapper):
     stop_early: bool = Field(False, description="stop when the rest cannot change the answer")
     plans: str = Field("", description="strategies, with semicolons between them; each chain is told the next one")
     enough: int | None = Field(None, ge=2, description="stop when so many answers are equal")
+
+    @field_validator("plans")
+    @classmethod
+    def _check_plans(cls, value: str, info: ValidationInfo) -> str:
+        if (given := len(split_words(value))) > info.data.get("ballots", given):
+            raise ValueError(f"must be at most as many as ballots, {info.data['ballots']}, got {given}")
+        return value
+
+    @field_validator("enough")
+    @classmethod
+    def _check_enough(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and value > info.data.get("ballots", value):
+            raise ValueError(f"must be at most ballots, {info.data['ballots']}, got {value}")
+        return value
 
     @model_validator(mode="after")
     def _check_weights(self) -> Vote:
