@@ -12,6 +12,7 @@ from msgspec import structs
 
 import speculative
 from speculative.cli import run as command
+from speculative.cli._hardware import show_forecasts
 from speculative.errors import UsageError
 from speculative.pair import Pair
 from speculative.plan.clock import VirtualClock
@@ -161,6 +162,7 @@ def test_the_command_prints_each_method_at_each_load(capsys: pytest.CaptureFixtu
     assert command(["plan", "step_verify", "--length", "200", "--gpu-hour", "2"]) == 0
     shown = capsys.readouterr().out
     assert "money a chain" in shown
+    assert "5% to 95%" in shown
     assert all(f" {count} " in shown for count in (1, 16, 64, 256))
 
 
@@ -170,6 +172,16 @@ def test_the_command_replays_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     for method, methods in (("all", ["best_step", "big_only"]), ("best_step", ["best_step"])):
         assert command(["plan", method, "--trace", str(tmp_path), "--chains", "5", "--json"]) == 0
         assert [row["method"] for row in json.loads(capsys.readouterr().out)] == methods
+
+
+def test_the_table_cuts_no_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    one = forecast(H200, Scenario("likelihood_verify,pipeline=accept", "c", 1, SHORT), hour=1.0)
+    show_forecasts([structs.replace(one, chains=100_000, fast_s=12345.6, slow_s=99999.9, latency_s=54321.0, layout="e-mps")])
+    shown = capsys.readouterr().out
+    assert "54321 s" in shown
+    assert "12346 to 100000" in shown
+    assert "…" not in shown
+    assert "e+" not in shown
 
 
 @pytest.mark.parametrize(

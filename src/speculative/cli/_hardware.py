@@ -30,7 +30,7 @@ LOADS = (1, 16, 64, 256)
 """Chains that begin at once, of each forecast. With 1 they run one after another."""
 PARTS_SHOWN = 2
 """Parts of the time in the table, the largest ones."""
-TABLE_WIDTH = 150
+TABLE_WIDTH = 200
 """The smallest width of the table in columns."""
 Key = tuple[str, str]
 """A task and a method's label."""
@@ -145,14 +145,19 @@ def show_forecasts(found: Sequence[Forecast]) -> None:
     table.box, table.pad_edge = None, False
     for one in found:
         ratio = f"{one.against_big:.2f}" if one.against_big is not None else ""
-        spread = f"{one.fast_s:.4g} to {one.slow_s:.4g}" if one.slow_s > one.fast_s else ""
-        cells = [f"{one.chains}", f"{one.latency_s:.4g} s", spread, f"{one.tokens_s:.4g}", ratio, f"{one.gpu_s:.4g}"]
+        spread = f"{_shorten(one.fast_s)} to {_shorten(one.slow_s)}" if one.slow_s > one.fast_s else ""
+        cells = [f"{one.chains}", f"{_shorten(one.latency_s)} s", spread, _shorten(one.tokens_s), ratio, _shorten(one.gpu_s)]
         cells += [f"{one.money:.3g}"] if one.money is not None else []
         shown = ", ".join(f"{name} {share:.0%}" for name, share in list(one.spent.items())[:PARTS_SHOWN])
         table.add_row(one.layout, one.method, *cells, shown)
     console = open_console()
     console.width = max(console.width, TABLE_WIDTH)
     console.print(table, crop=False)
+
+
+def _shorten(value: float) -> str:
+    """Returns a number with four digits, or all of them before the point."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def check_price(hour: float | None) -> None:
