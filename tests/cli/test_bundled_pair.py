@@ -62,6 +62,19 @@ def test_no_reward_model_foresees_an_advantage(methods):
     assert given.for_task("tunnel", [rival.method for rival in parse_methods(methods)]).judge == given.judge
 
 
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (EngineFlags(small=("bundled:tunnel-asking",)), ("bundled:tunnel-big", "bundled:tunnel-asking")),
+        (EngineFlags(big=("bundled:tunnel-big",)), ("bundled:tunnel-big", "bundled:tunnel-small")),
+        (EngineFlags(big=("bundled:tunnel-small",), small=("bundled:tunnel-small",)), ("bundled:tunnel-small", "bundled:tunnel-small")),
+    ],
+)
+def test_one_chosen_model_of_the_harder_pair_gets_the_other_one(chosen, expected):
+    flags = chosen.for_task("tunnel", [build("random_switch")])
+    assert (*flags.big, *flags.small) == expected
+
+
 def test_a_chosen_model_stays_and_tuning_takes_the_problems_of_its_task():
     chosen = EngineFlags(big=("model.gguf",))
     methods = [build("offload")]

@@ -131,13 +131,17 @@ class EngineFlags(ServerFlags):
     def for_task(self, name: str, methods: Sequence[Method]) -> EngineFlags:
         """Returns the flags; the task `tunnel` has the harder pair by default.
 
-        Its small model is the one that was trained to ask where a method needs that, and its judge a reward model likewise.
-        Raises `UsageError` for a method with a reward of another kind, unless a judge is given.
+        A model of that pair gets the other one. The small model is the one that was trained to ask where a method needs that, and the
+        judge a reward model likewise. Models of other kinds stay as they are. Raises `UsageError` for a method with a reward of another
+        kind, unless a judge is given.
         """
-        if name != "tunnel" or self.big != (BUNDLED["big"],) or self.small != (BUNDLED["small"],):
+        chosen = {"big": self.big, "small": self.small}
+        given = {role: specs for role, specs in chosen.items() if specs != (BUNDLED[role],)}
+        if name != "tunnel" or not all(spec.startswith("bundled:tunnel-") for specs in given.values() for spec in specs):
             return self
         small = ASKING if any(method.needs_training for method in methods) else TUNNEL["small"]
-        return replace(self, big=(TUNNEL["big"],), small=(small,), judge=self.judge or _reward_model(methods))
+        roles = {"big": (TUNNEL["big"],), "small": (small,), **given}
+        return replace(self, **roles, judge=self.judge or _reward_model(methods))
 
     @property
     def specs(self) -> dict[str, str]:
