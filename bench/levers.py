@@ -20,7 +20,7 @@ from speculative.plan.clock import VirtualClock
 from speculative.plan.layout import LAYOUTS
 from speculative.plan.profile import load_profile
 from speculative.plan.programs import PROGRAMS, Drawn, Text
-from speculative.plan.server import SimulatedServer
+from speculative.plan.simulated_server import SimulatedServer
 
 PAGE = Path(__file__).parents[1] / "docs" / "planner.md"
 BEGIN, END = "<!-- levers -->\n", "<!-- end of levers -->"

@@ -9,7 +9,7 @@ from speculative.errors import SpeculativeError
 from speculative.plan.calls import PlannedCall, Program
 from speculative.plan.layout import Layout
 from speculative.plan.profile import Profile
-from speculative.plan.server import SimulatedServer
+from speculative.plan.simulated_server import SimulatedServer
 
 PARTS = ("call", "queue", "read", "write")
 """The parts of a call's time: the front end, the queue, reading the prompt, writing."""
