@@ -10,7 +10,7 @@ from waiting import until
 import speculative
 from speculative.cli._flags import EngineFlags
 from speculative.engines.base import CallStats, Decoding
-from speculative.engines.http import client as http
+from speculative.engines.http import retries
 from speculative.engines.http.client import Deadlines, EventParser, error_message
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.engines.http.replicas import Replicas, address
@@ -36,12 +36,12 @@ PROMPT = [97, 98]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     """Pauses between attempts are real, but short."""
-    real = http.stamina.retry_context
+    real = retries.stamina.retry_context
 
     def quick(on, **settings):
         return real(on, attempts=settings["attempts"], timeout=settings["timeout"], wait_initial=0.01, wait_max=0.02, wait_jitter=0.01)
 
-    monkeypatch.setattr(http.stamina, "retry_context", quick)
+    monkeypatch.setattr(retries.stamina, "retry_context", quick)
 
 
 @contextlib.asynccontextmanager
@@ -122,7 +122,7 @@ async def test_attempts_end():
 
 
 async def test_retry_after_is_waited_for(monkeypatch):
-    pauses, real = [], http.stamina.retry_context
+    pauses, real = [], retries.stamina.retry_context
 
     def noted(on, **settings):
         def passing(error):
@@ -131,7 +131,7 @@ async def test_retry_after_is_waited_for(monkeypatch):
 
         return real(passing, **settings)
 
-    monkeypatch.setattr(http.stamina, "retry_context", noted)
+    monkeypatch.setattr(retries.stamina, "retry_context", noted)
     async with rig(Fault("status", status=429, retry_after="0.15")) as (_, engine):
         await write(engine)
     assert pauses == [0.15]
@@ -301,7 +301,7 @@ async def test_a_server_that_cannot_serve_is_left_for_one_that_can(status):
 
 async def test_a_stuck_server_is_left_before_its_first_token(monkeypatch):
     """Also when waiting for it took longer than a call that nobody answered may be tried again."""
-    monkeypatch.setattr(http, "RETRY_FOR_S", 0.1)
+    monkeypatch.setattr(retries, "RETRY_FOR_S", 0.1)
     scripted = ScriptedEngine(TEXT)
     async with FakeServer(scripted) as one, FakeServer(scripted) as two:
         engine = await OpenAIEngine.connect([one.url, two.url], tokenizer=ScriptedTokenizer(), dialect="chatml")

@@ -12,6 +12,7 @@ from profiles import quick_cases
 
 from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http import client as http
+from speculative.engines.http import retries
 from speculative.engines.http.busy import retry_after
 from speculative.engines.http.client import Deadlines, EventParser, LineTooLongError
 from speculative.engines.http.engine import OpenAIEngine
@@ -231,7 +232,7 @@ async def test_another_refusal_is_none_of_the_context():
 )
 async def test_an_error_event_of_a_busy_server_is_busy(monkeypatch, error, status, seconds, later):
     """A server that has begun a stream can send no other status."""
-    monkeypatch.setattr(http, "ATTEMPTS", 1)
+    monkeypatch.setattr(retries, "ATTEMPTS", 1)
     token = b'data: {"choices": [{"index": 0, "token_ids": [97]}]}\n\n' if later else b""
     event = b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
     async with endless(EVENTS + token, event) as (engine, _):

@@ -14,6 +14,7 @@ import speculative
 from speculative.engines.base import CallStats, Completion, Decoding
 from speculative.engines.diagnostics import look
 from speculative.engines.http import client as http
+from speculative.engines.http import retries
 from speculative.engines.options import EngineOptions
 from speculative.engines.tokenizers import loader
 from speculative.engines.vllm import guard, records
@@ -242,7 +243,7 @@ def test_when_the_second_cannot_be_begun_the_first_is_ended(stand_in, monkeypatc
 
 async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in, monkeypatch):
     python, model = stand_in
-    monkeypatch.setattr(http, "ATTEMPTS", 1)
+    monkeypatch.setattr(retries, "ATTEMPTS", 1)
     opened = await asyncio.to_thread(open_engine, model, EngineOptions(vllm=python))
     await asyncio.to_thread(opened.running.stop)
     calls = [
@@ -258,7 +259,7 @@ async def test_when_a_server_of_ours_dies_the_error_names_its_log(stand_in, monk
 
 async def test_a_server_that_an_error_blames_keeps_its_log(stand_in, monkeypatch):
     python, model = stand_in
-    monkeypatch.setattr(http, "ATTEMPTS", 1)
+    monkeypatch.setattr(retries, "ATTEMPTS", 1)
     opened = await asyncio.to_thread(open_engine, model, EngineOptions(vllm=python))
     opened.client.replicas = http.Replicas(["http://127.0.0.1:9"])  # as if it had died
     with pytest.raises(EngineUnreachableError, match=r"its log: "):

@@ -9,7 +9,7 @@ import pytest
 from strategies import FRAGMENTS, Recorded
 
 from speculative import EngineError, Pair, Problem
-from speculative.engines.http import client as http
+from speculative.engines.http import retries
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.methods.registry import build
 from speculative.runner import run
@@ -61,7 +61,7 @@ async def test_the_chain_is_the_one_without_servers(kind: Kind, listens: bool) -
 
 
 async def test_a_server_that_is_gone_below_is_survived_on_either_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "ATTEMPTS", 2)
+    monkeypatch.setattr(retries, "ATTEMPTS", 2)
     problem = Problem.of("6*7?", max_tokens=100, seed=3)
     one, two, three = models()
     async with FakeServer(one) as a, FakeServer(two) as b, FakeServer(three) as c:

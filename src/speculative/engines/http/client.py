@@ -1,9 +1,8 @@
-"""Calls model servers, with deadlines, and retries before the first token."""
+"""Calls model servers, with deadlines; `retries.py` retries them before the first token."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -11,7 +10,6 @@ from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import msgspec
-import stamina
 from msgspec import Struct
 from yarl import URL
 
@@ -19,6 +17,7 @@ from speculative.engines.base import HAS_FALLBACK
 from speculative.engines.http.busy import RETRY_STATUSES, busy_error, retry_after
 from speculative.engines.http.protocols.base import context_refusal
 from speculative.engines.http.replicas import Replicas, origin
+from speculative.engines.http.retries import send_with_retries
 from speculative.errors import (
     EngineBusyError,
     EngineError,
@@ -29,10 +28,6 @@ from speculative.errors import (
     UsageError,
 )
 from speculative.redaction import without_login
-
-ATTEMPTS = 4
-RETRY_FOR_S = 30.0
-"""Seconds in which a call that nobody answered may be tried again."""
 
 SESSION_HEADERS = ("X-Session-ID", "X-SMG-Routing-Key")
 """Headers by which routers in front of vLLM and SGLang keep the calls of one chain on one server."""
@@ -56,9 +51,6 @@ DONE, BOM = b"[DONE]", b"\xef\xbb\xbf"
 T = TypeVar("T")
 R = TypeVar("R")
 T_co = TypeVar("T_co", covariant=True)
-
-logging.getLogger("stamina").addHandler(logging.NullHandler())
-"""It tells of each retry; a program that sets up no logging should not find that on its terminal."""
 
 
 class Deadlines(Struct, frozen=True):
@@ -207,22 +199,10 @@ class ServerClient:
         """
         content = msgspec.json.encode(body)
 
-        def retry_delay(error: Exception) -> bool | float:
-            return self.replicas.retry_delay(error, RETRY_FOR_S)
+        def send() -> Awaitable[R]:
+            return self._send("POST", self.replicas.pick(key), path, content, key, read)
 
-        try:
-            return await self._send("POST", self.replicas.pick(key), path, content, key, read)
-        except EngineError as error:
-            if retry_delay(error) is False:
-                raise
-            failed = error
-        timeout = RETRY_FOR_S + self.deadlines.first_token  # a server that is stuck takes that long to be left for another one
-        async for attempt in stamina.retry_context(retry_delay, attempts=ATTEMPTS, timeout=timeout, wait_jitter=0.5, wait_max=4.0):
-            with attempt:
-                if attempt.num == 1:  # it was made above: stamina's own cost is not paid by a call that goes well
-                    raise failed
-                return await self._send("POST", self.replicas.pick(key), path, content, key, read)
-        raise AssertionError("a retry loop ends by returning or raising")
+        return await send_with_retries(send, self.replicas, self.deadlines.first_token)
 
     async def _send(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from urllib.parse import urlsplit, urlunsplit
 
-from speculative.errors import EngineBusyError, EngineTimeoutError, EngineUnreachableError, UsageError
+from speculative.errors import UsageError
 from speculative.redaction import without_login
 
 FAILED_COOLDOWN_S = 15.0
@@ -63,21 +63,10 @@ class Replicas:
         """Returns whether another server that lives could do its work."""
         return any(one != url for one in self._living())
 
-    def retry_delay(self, error: Exception, patience: float) -> bool | float:
-        """Returns the seconds before another attempt.
-
-        True stands for a growing pause with jitter, False for no further attempt.
-        """
-        others = bool(self._living()) and len(self.urls) > 1
-        if isinstance(error, EngineUnreachableError):
-            return 0.0 if others else True
-        if isinstance(error, EngineTimeoutError):
-            return 0.0 if others else False
-        if isinstance(error, EngineBusyError) and "passing" in error.__notes__:
-            if error.retry_after is None:
-                return True
-            return error.retry_after if error.retry_after <= patience else False
-        return False
+    @property
+    def has_another(self) -> bool:
+        """True if there are several servers, and one of them lives."""
+        return len(self.urls) > 1 and bool(self._living())
 
     def _living(self) -> list[str]:
         now = time.monotonic()
