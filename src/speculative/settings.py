@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     max_tokens: int = Field(65536, ge=1, description="the largest max_tokens that a request may give")
     max_produced: int = Field(1 << 20, ge=1, description="tokens that one chain may produce, discarded ones included")
     max_seconds: float = Field(3600.0, gt=0, description="seconds that one chain may take")
-    max_param: int = Field(8192, ge=1, description="the largest whole number that a request may give a method")
+    max_param: int = Field(8192, ge=1, description="the largest integer that a request may give a method")
     max_drafts: int = Field(512, ge=1, description="drafts that one request's chains may ask an engine for at once")
 
     api_key: SecretStr | None = Field(None, description="bearer keys, separated by commas")

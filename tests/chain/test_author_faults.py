@@ -289,8 +289,8 @@ def test_nothing_is_written_after_the_answer(tmp_path: Path, verb: str) -> None:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        ("write('big', max_tokens='ten')", "write: max_tokens must be a whole number, got 'ten'"),
-        ("write('big', max_tokens=True)", "write: max_tokens must be a whole number, got True"),
+        ("write('big', max_tokens='ten')", "write: max_tokens must be an integer, got 'ten'"),
+        ("write('big', max_tokens=True)", "write: max_tokens must be an integer, got True"),
         ("write('big', max_tokens=0)", "write: max_tokens must be at least 1, got 0"),
         ("write('big', stop=5)", "write: stop must be a text or a list of texts, got 5"),
         ("write('big', temperature='hot')", "write: temperature must be a number, got 'hot'"),
@@ -298,7 +298,7 @@ def test_nothing_is_written_after_the_answer(tmp_path: Path, verb: str) -> None:
         ("write(5)", "no engine has the role 5; the pair has big, small"),
         ("write()", "missing 1 required positional argument: 'role'"),
         ("write('big', max_token=5)", "unexpected keyword argument 'max_token'"),
-        ("draft('big', 'two')", "draft: n must be a whole number, got 'two'"),
+        ("draft('big', 'two')", "draft: n must be an integer, got 'two'"),
         ("draft('big', after='hello')", "draft: after must be a draft, got 'hello'"),
         ("draft('big', after=['hello'])", "draft: after must be a draft, got 'hello'"),
         ("draft('big', asked='why?')", "draft: asked must be a question, got 'why?'"),
@@ -342,7 +342,7 @@ def test_a_wrong_argument_is_named_with_its_line(tmp_path: Path, call: str, told
         ("finish = 'banana'", "finish must be one of stop, length, loop, context, time, cancelled, got 'banana'"),
         ("at_step(5)", "at_step: watcher must be an async function, got 5"),
         ("at_step(print)", "at_step: watcher must be an async function"),
-        ("child(seed='x')", "child: seed must be a whole number, got 'x'"),
+        ("child(seed='x')", "child: seed must be an integer, got 'x'"),
         ("child(share=0)", "child: share must be at least 1, got 0"),
     ],
 )
@@ -356,7 +356,7 @@ async def two():
     await chain.write('big', max_tokens='ten')
 async with asyncio.TaskGroup() as group:
     group.create_task(two())"""
-    assert "max_tokens must be a whole number, got 'ten'" in refused(tmp_path, body, 3)
+    assert "max_tokens must be an integer, got 'ten'" in refused(tmp_path, body, 3)
     body = "import asyncio\nasync with asyncio.TaskGroup() as group:\n    group.create_task(chain.accept('x'))"
     assert "draft must be a draft, got 'x'" in refused(tmp_path, body, 2)
 

@@ -196,12 +196,12 @@ async def test_a_draft_is_accepted_once_and_only_at_the_chains_end() -> None:
     draft = await chain.draft("big", max_tokens=1)
     other = await chain.draft("big", max_tokens=1)
     await chain.accept(draft)
-    for wrong in (draft, other):
-        with pytest.raises(ChainStateError, match="accept: draft"):
+    for wrong, state in ((draft, "accepted"), (other, "rejected")):
+        with pytest.raises(ChainStateError, match=f"accept: draft {wrong.id} must be open, got {state}; draft again"):
             await chain.accept(wrong)
     late = await chain.draft("big", max_tokens=1)
     await chain.write("big", max_tokens=1)
-    with pytest.raises(ChainStateError, match="no longer hangs off the chain's end"):
+    with pytest.raises(ChainStateError, match="does not follow the chain's end"):
         await chain.accept(late)
 
 

@@ -13,8 +13,8 @@ from standing import gone
 import speculative
 from speculative.engines.base import CallStats, Completion, Decoding
 from speculative.engines.diagnostics import look
-from speculative.engines.http import client as http
 from speculative.engines.http import retries
+from speculative.engines.http.replicas import Replicas
 from speculative.engines.options import EngineOptions
 from speculative.engines.tokenizers import loader
 from speculative.engines.vllm import guard, records
@@ -261,7 +261,7 @@ async def test_a_server_that_an_error_blames_keeps_its_log(stand_in, monkeypatch
     python, model = stand_in
     monkeypatch.setattr(retries, "ATTEMPTS", 1)
     opened = await asyncio.to_thread(open_engine, model, EngineOptions(vllm=python))
-    opened.client.replicas = http.Replicas(["http://127.0.0.1:9"])  # as if it had died
+    opened.client.replicas = Replicas(["http://127.0.0.1:9"])  # as if it had died
     with pytest.raises(EngineUnreachableError, match=r"its log: "):
         await opened.complete([[1]], Decoding(1), key="", stats=CallStats())
     await opened.aclose()

@@ -223,7 +223,7 @@ class DraftTree:
         if draft.state != "open":
             raise ChainStateError(f"{verb}: draft {draft.id} is {draft.state}, nothing can follow it")
         if draft.base is not self.end:
-            raise ChainStateError(f"{verb}: draft {draft.id} no longer hangs off the chain's end")
+            raise ChainStateError(f"{verb}: draft {draft.id} does not follow the chain's end")
 
     def check_parents(self, parents: Sequence[Draft | None]) -> None:
         """Raises `ChainStateError` for a draft that no thinking can follow."""
@@ -244,8 +244,10 @@ class DraftTree:
 
         Raises `ChainStateError` for any other.
         """
-        if draft.state != "open" or draft.base is not self.end:
-            raise ChainStateError(f"accept: draft {draft.id} is {draft.state} or no longer hangs off the chain's end")
+        if draft.state != "open":
+            raise ChainStateError(f"accept: draft {draft.id} must be open, got {draft.state}; draft again")
+        if draft.base is not self.end:
+            raise ChainStateError(f"accept: draft {draft.id} does not follow the chain's end")
         return draft.path()
 
     def add(self, drafts: Sequence[Draft]) -> None:

@@ -302,7 +302,7 @@ class Proposer:
         self._parts.recorder.progress.reach(self._parts.ledger.kept + max((draft.depth for draft in drafts), default=0))
         self._parts.record(Drafted(call=call, seed=seed, proposals=tuple(draft.proposal for draft in drafts)))
         lost = [draft for draft in drafts if pending.cancelled or (draft.parent and draft.parent.state == "rejected")]
-        self.reject(lost, "what it hangs off was rejected")
+        self.reject(lost, "the draft before it was rejected")
 
     def _texts(self, role: str, drafts: Sequence[Draft]) -> tuple[list[list[int]], list[tuple[int, ...]]]:
         """Returns what each draft follows, and its own text, as the role's tokens."""

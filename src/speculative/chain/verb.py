@@ -253,7 +253,7 @@ def check_whole(verb: str, least: int | None = 1, **counts: object) -> None:
         if count is None:
             continue
         if isinstance(count, bool) or not isinstance(count, int):
-            raise mistyped(verb, name, "a whole number", count)
+            raise mistyped(verb, name, "an integer", count)
         if least is not None and count < least:
             raise ChainStateError(f"{verb}: {name} must be at least {least}, got {count}")
 
@@ -261,7 +261,7 @@ def check_whole(verb: str, least: int | None = 1, **counts: object) -> None:
 def check_logprobs(verb: str, value: object) -> None:
     """Raises `ChainStateError` unless the value is a bool or a number of tokens."""
     if not isinstance(value, bool):
-        check_type(verb, int, "true, false or a whole number", needed=True, logprobs=value)
+        check_type(verb, int, "true, false or an integer", needed=True, logprobs=value)
         check_whole(verb, logprobs=value)
 
 

@@ -29,7 +29,7 @@ Authors = tuple[tuple[str, int], ...]
 Top = tuple[tuple[int, float], ...]
 """The most likely ids at one place with their log-probabilities (nats), the likeliest first."""
 
-HAS_FALLBACK: ContextVar[bool] = ContextVar("spared", default=False)
+HAS_FALLBACK: ContextVar[bool] = ContextVar("has_fallback", default=False)
 """True if the work would go on without the engine that is called (`Problem.degrade`); no long wait for a doubted server then."""
 
 

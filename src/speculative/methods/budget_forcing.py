@@ -69,7 +69,7 @@ class BudgetForcing(Wrapper):
         await self.inner.think(chain)
         for _ in range(self.rounds):
             long_enough = self.least is not None and chain.tokens >= self.least
-            was_stopped = not chain.trace.ledger.ended  # by somebody else, and not by the model
+            was_stopped = not chain.trace.ledger.ended  # by a limit or a wrapper, and not by the model
             if chain.finish != "stop" or was_stopped or long_enough or self._is_too_long(chain):
                 return
             await chain.resume()

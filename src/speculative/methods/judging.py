@@ -24,8 +24,8 @@ Scores = dict[int, float]
 async def judge_step(chain: Chain, role: Literal["big", "small"], step: Draft) -> Scores:
     """Asks a model how good a drafted step is. Empty if it gives no score.
 
-    The reply is one token where the model's score is the first token of it, else it is read: then the opposite score has the rest of the
-    probability.
+    If a score is the first token of the model's reply, its probability comes from that token. Else the reply is read: the score gets its
+    token's probability, and 9 minus the score the rest.
     """
     abilities = chain.abilities(role)
     if chain.dialect(role).judges_at_once and "choices" in abilities:

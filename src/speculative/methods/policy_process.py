@@ -23,7 +23,7 @@ PRIOR = 5.0
 """Steps of the pooled distribution of scores that each state is given."""
 
 ROUNDS = 400
-"""Rounds of the value of the last number of a step, which follows itself."""
+"""Iterations until the value of the last step number, its own successor, converges."""
 
 ALWAYS = 1e9
 """A threshold that no score reaches; every score reaches its negative."""
@@ -50,7 +50,7 @@ def thresholds(table: PolicyTable, price: float) -> list[list[float]]:
         return end * right + (1 - end) * (chances * best).sum(axis=1)
 
     values = [right]
-    for _ in range(ROUNDS):  # the last number of a step follows itself
+    for _ in range(ROUNDS):  # the last step number is its own successor
         values[0] = value_of(values[0], ends[-1])
     for end in reversed(ends[:-1]):
         values.insert(0, value_of(values[0], end))
@@ -84,9 +84,9 @@ class History:
 
 
 def _rising(rows: Sequence[tuple[float, float]]) -> Floats:
-    """Returns the nearest values that do not fall.
+    """Returns the nearest values that do not fall: an isotonic regression.
 
-    It pools neighbours by their weights.
+    It pools adjacent values that fall, by their weights.
     """
     import numpy as np  # here, since the list of methods imports this module
 

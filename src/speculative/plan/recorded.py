@@ -46,7 +46,9 @@ class RecordedChain(Struct, frozen=True):
         return cls(f"{started.method},{spelled}" if spelled else started.method, tuple(found), trace.ledger.kept)
 
     def program(self) -> Program:
-        """Makes the same calls. Each begins when those are over that were over then.
+        """Makes the same calls.
+
+        A call begins once the calls have ended that had ended before it in the recording.
 
         Without any stated cache hit a server counts as knowing what it was sent before.
         """

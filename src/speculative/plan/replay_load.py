@@ -1,8 +1,8 @@
 """Replays recorded chains as a load on any server with the OpenAI API.
 
-The calls have the tokens of the recorded ones, and each begins when those are over that were over then. Their texts are made up, since a
-trace may come from another model: a call's prompt is the beginning of one endless text of its chain, so prompts of a chain share their
-prefix as the recorded ones did.
+The calls have the tokens of the recorded ones. A call begins once the calls have ended that had ended before it in the recording. The texts
+are made up, since a trace may come from another model: a call's prompt is the beginning of one endless text of its chain, so prompts of a
+chain share their prefix as the recorded ones did.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from speculative.plan.prefix_cache import PrefixCache
 from speculative.plan.profile import ServerProfile
 
 Schedule = Callable[[float, "SimulatedServer", int], None]
-"""Asks the clock to call `end_run` at a time; the number tells outdated requests."""
+"""Asks the clock to call `end_run` at a time; a request with an old number is ignored."""
 
 LONGEST_RUN = 512
 """Steps that are computed as one. Their context is that of their middle."""

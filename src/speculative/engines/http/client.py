@@ -1,4 +1,4 @@
-"""Calls model servers, with deadlines; `retries.py` retries them before the first token."""
+"""Calls model servers, with deadlines, and retries before the first token."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Store:
         self.busy: NDArray[np.bool_] = np.zeros(MOST_ROWS, np.bool_)
         self.length: Ints = np.zeros(MOST_ROWS, np.int32)
         self.version = 0  # of the buffers
-        self.parked = 0  # how often a row was set free
+        self.park_count = 0  # calls of `park`
         self.sync: Callable[[], None] = lambda: None  # called before rows move, so that `length` says what they hold
         positions = min(FIRST_POSITIONS, self._ceiling())
         self._allocate(min(FIRST_ROWS, self._limit(positions)), positions)
@@ -148,7 +148,7 @@ class Store:
         """Ends the writing to a row, which is kept."""
         self._touch(row)
         self.busy[row] = False
-        self.parked += 1
+        self.park_count += 1
 
     def drop(self, row: int) -> None:
         """Ends the writing to a row and forgets its tokens."""

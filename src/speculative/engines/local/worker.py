@@ -28,7 +28,7 @@ class Worker:
         self.store = Store(model, budget)
         self.batch = Batch(model, self.store)
         self._jobs: deque[Append] = deque()
-        self._full: tuple[Append, int] | None = None  # an append that found no row, and the store's `parked` then
+        self._full: tuple[Append, int] | None = None  # an append that found no row, and the store's `park_count` then
         self._inbox: SimpleQueue[tuple[Completing | Scoring, bool] | None] = SimpleQueue()  # None: look again whether to close or go on
         self._lock = threading.Lock()
         self._closing = False
@@ -133,7 +133,7 @@ class Worker:
     @property
     def _may_advance(self) -> bool:
         """True if there is an append, and a row may be free for it."""
-        return bool(self._jobs) and (self._full != (self._jobs[0], self.store.parked) or self.batch.has_waiting)
+        return bool(self._jobs) and (self._full != (self._jobs[0], self.store.park_count) or self.batch.has_waiting)
 
     def _has_row(self, job: Append) -> bool:
         """Returns whether an append still has its row, which a resize may take."""
@@ -167,14 +167,14 @@ class Worker:
 
         The last token is computed again, for its logits.
         """
-        if self._full == (job, self.store.parked) and not self.batch.has_waiting:
+        if self._full == (job, self.store.park_count) and not self.batch.has_waiting:
             return False
         found = self.store.claim(job.ids, job.prefix - 1)
         if found is None and self.batch.has_waiting:
             self.batch.suspend_waiting()
             found = self.store.claim(job.ids, job.prefix - 1)
         if found is None:
-            self._full = (job, self.store.parked)
+            self._full = (job, self.store.park_count)
             return False
         job.row, job.start = found
         job.shrinks = self.batch.shrinks
