@@ -153,18 +153,27 @@ def cued(whole: str = SAID, **settings: Any) -> Any:
 
 def test_after_a_cue_small_ends_the_sentence() -> None:
     result = cued(min_tokens=0)
-    assert texts(result) == ["b It is seven. So", "s  it is even? ", "b No! Thus", "s  odd.\n\n", "b Now", "s  what. ", "b End."]
+    assert texts(result) == ["b It is seven. So ", "s it is even? ", "b No! Thus ", "s odd.\n\n", "b Now ", "s what. ", "b End."]
     assert sum(cost.discarded_tokens for cost in result.usage.values()) == 0
     assert [segment.author for segment in result.trace.segments() if segment.phase == "answer"] == ["small"]
 
 
 def test_a_cue_that_comes_too_early_is_passed_over() -> None:
-    result = cued("So it is seven. Thus it is odd. Fine.</think>42", min_tokens=5)
-    assert texts(result) == ["b So it is seven. Thus", "s  it is odd. ", "b Fine."]
+    result = cued("So it is seven. Thus, it is odd. Fine.</think>42", min_tokens=5)
+    assert texts(result) == ["b So it is seven. Thus,", "s  it is odd. ", "b Fine."]
+
+
+def test_a_cue_is_a_whole_word() -> None:
+    result = cued("Let us see. Some people. Nowhere is MoNow one. Now so. Also it.</think>42", cues="So;Now;so", min_tokens=0)
+    assert texts(result) == ["b Let us see. Some people. Nowhere is MoNow one. Now ", "s so. ", "b Also it."]
+
+
+def test_a_language_without_spaces_has_cues_inside_its_text() -> None:
+    assert texts(cued("甲是七。所以它是奇数</think>42", cues="所以", min_tokens=0)) == ["b 甲是七。所以", "s 它是奇数"]
 
 
 def test_the_cues_and_the_author_of_the_answer_can_be_told() -> None:
     result = cued(cues="No! ;End", min_tokens=0, answer_by="big")
-    assert texts(result) == ["b It is seven. So it is even? No!", "s  Thus odd.\n\n", "b Now what. End", "s ."]
+    assert texts(result) == ["b It is seven. So it is even? No!", "s  Thus odd.\n\n", "b Now what. End."]
     with pytest.raises(UsageError, match=r"cue_switch: cues: .*at least one cue"):
         build("cue_switch", {"cues": " ; "})
