@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ SMALL = {
     "tasks": [{"task": "stories", "problems": 10}],
     "methods": ["big_only", {"method": "random_switch", "big_share": [0.2, 0.5]}],
 }
+
+PUBLISHED_BEAMS = [
+    dict(zip(("stok", "sgen", "sdecay", "ltok", "lbound"), values, strict=True))
+    for values in ((32, 8, 2, 512, 8), (512, 16, 2, 512, 8), (512, 16, 2, 32, 8), (512, 32, 2, 32, 8), (256, 32, 2, 16, 2))
+]
+"""The settings in the evaluation scripts of SplitReason's library."""
 
 
 def written(tmp_path: Path, **change: object) -> Path:
@@ -44,6 +51,14 @@ def test_every_cell_of_the_example_is_a_grid(tmp_path: Path) -> None:
             assert len(read.specs()) == len(field.method_names())
     assert "num_speculative_tokens" in dict(field.cells())["r1-32b+1.5b/8192-draft"]["big_args"]
     assert "{small}" not in str(dict(field.cells()))
+
+
+def test_the_example_has_settings_of_the_papers_for_real_pairs() -> None:
+    methods = {entry.pop("method"): entry for entry in read_field(EXAMPLE).methods if isinstance(entry, dict)}
+    normalised = pytest.approx(0.03 * log(151_936), abs=0.005)
+    assert methods["stitch"] == {"tau_up": normalised, "tau_down": normalised}
+    assert methods["logprob_subselect"] in PUBLISHED_BEAMS
+    assert "confidence_route" not in methods  # its distributions are those of the bundled pair
 
 
 def test_the_forecast_counts_chains_and_hours(tmp_path: Path) -> None:
