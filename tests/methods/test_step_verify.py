@@ -7,9 +7,11 @@ from math import log
 from typing import Any
 
 import pytest
+from msgspec import structs
 from solving import authors, by, counts, reasons, solved, texts, thought_of
 
 from speculative import Result
+from speculative.engines.base import Completion, Decoding, Ids
 from speculative.testing import ScriptedEngine
 from speculative.trace.events import Accepted, Rejected
 
@@ -99,6 +101,33 @@ def test_a_score_is_read_out_of_a_reply_where_no_choices_can_be_had(score: str) 
     result = verified(big, score=score)
     assert authors(result) == "sbs"
     assert counts(result, "Asked", "big") == 5
+
+
+class Unsure(ScriptedEngine):
+    """Gives every token of its reply the probability `sure`."""
+
+    sure = 0.4
+
+    def _completion(self, prefix: Ids, decoding: Decoding, seed: int) -> Completion:
+        done = super()._completion(prefix, decoding, seed)
+        return structs.replace(done, logprobs=tuple(log(self.sure) for _ in done.ids)) if decoding.logprobs else done
+
+
+@pytest.mark.parametrize(
+    ("settings", "sure", "kept"),
+    [
+        ({"threshold": 8}, 0.4, "s"),
+        ({"threshold": 8}, 0.05, "s"),
+        ({"score": "expected", "threshold": 5.6}, 0.4, "s"),
+        ({"score": "expected", "threshold": 5.7}, 0.4, "b"),
+        ({"score": "expected", "threshold": 8}, 1.0, "s"),
+    ],
+)
+def test_a_reply_that_was_read_is_the_likeliest_score(settings: dict[str, Any], sure: float, kept: str) -> None:
+    abilities = frozenset({"continue", "ids", "logprobs", "stream"})
+    big = Unsure(lambda seen, seed: "8}" if seen.endswith("{") else by("big")(seen, seed), name="big", abilities=abilities)
+    big.sure = sure
+    assert authors(verified(big, **settings)) == kept
 
 
 def test_a_reply_without_a_score_keeps_nothing() -> None:

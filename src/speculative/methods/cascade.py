@@ -12,6 +12,7 @@ from speculative.methods.base import Method
 from speculative.methods.big_only import BigOnly
 from speculative.methods.families import Family
 from speculative.methods.small_only import SmallOnly
+from speculative.methods.threshold import reaches
 
 
 class Cascade(Method):
@@ -50,7 +51,7 @@ async def try_small(chain: Chain, samples: int, agree: float) -> bool:
             group.create_task(SmallOnly.model_validate({}).run(child))
     answers = [count_key(child.answer_text) for child in children]
     best, votes = Counter(filter(None, answers)).most_common(1)[0] if any(answers) else ("", 0)
-    if votes < agree * samples:
+    if not reaches(votes / samples, agree):
         return False
     await chain.become(children[answers.index(best)])
     return True

@@ -8,6 +8,7 @@ from typing import Literal
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
+from speculative.methods.threshold import reaches
 from speculative.trace.events import Scored
 from speculative.trace.trace import Trace
 
@@ -40,7 +41,7 @@ async def choose(chain: Chain, by: ChooseBy, drafts: list[Draft], threshold: flo
         scores = await chain.score("big", drafts)
         values = [fmean(one) if one else float("-inf") for one in scores]
         best = max(range(len(drafts)), key=lambda place: values[place])
-        return drafts[best] if values[best] >= threshold else None
+        return drafts[best] if reaches(values[best], threshold) else None
     number = await ask_number(chain, "big", [draft.text for draft in drafts], what, allow_none=True)
     return drafts[number - 1] if number else None
 

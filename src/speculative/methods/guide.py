@@ -14,6 +14,7 @@ from speculative.chain.steps import STEP
 from speculative.methods.base import Method
 from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
+from speculative.methods.threshold import reaches
 from speculative.methods.words import split_words
 from speculative.prompts import Question
 
@@ -64,7 +65,7 @@ class Guide(Method):
     async def _begins(self, chain: Chain) -> bool:
         """Lets small draft a step. Returns whether it was sure of it, and the step stays."""
         step = await chain.draft("small", stop=STEP, logprobs=True)
-        if step.logprobs and not is_bare(step.text) and fmean(map(exp, step.logprobs)) >= self.sure:
+        if step.logprobs and not is_bare(step.text) and reaches(fmean(map(exp, step.logprobs)), self.sure):
             await chain.accept(step)
             return True
         chain.reject(step, "small is not sure")

@@ -14,6 +14,9 @@ DIGITS = tuple("0123456789")
 REPLY_TOKENS = 16
 """Tokens of a reply that has to be read: some models write more than a digit."""
 
+LEAST = 1e-9
+"""The probability of a score at least, so that the others have a share of it."""
+
 REPLY, MEAN_REPLY = "reply from 0 to 9", "mean of the replies from 0 to 9"
 """The measures of a judgement by a reply."""
 
@@ -24,8 +27,8 @@ Scores = dict[int, float]
 async def judge_step(chain: Chain, role: Literal["big", "small"], step: Draft) -> Scores:
     """Asks a model how good a drafted step is. Empty if it gives no score.
 
-    If a score is the first token of the model's reply, its probability comes from that token. Else the reply is read: the score gets its
-    token's probability, and 9 minus the score the rest.
+    The reply is one token where the model's score is the first token of it, else it is read. Then the score that was read is the
+    likeliest one, and the others share the rest of the probability. A judge that only replies with 0 or 9 has the rest at the other one.
     """
     abilities = chain.abilities(role)
     if chain.dialect(role).judges_at_once and "choices" in abilities:
@@ -36,7 +39,15 @@ async def judge_step(chain: Chain, role: Literal["big", "small"], step: Draft) -
     if score is None:
         return {}
     sure = exp(reply.logprobs[-2]) if len(reply.logprobs) > 1 else 1.0  # the token before the one that ends the score
-    return {9 - score: 1 - sure, score: sure}
+    return {9 - score: 1 - sure, score: sure} if chain.dialect(role).judges_with_two_scores else _read(score, sure)
+
+
+def _read(score: int, sure: float) -> Scores:
+    """Returns the probabilities of all scores; the one that was read is likeliest."""
+    sure = max(sure, LEAST)
+    rest = min(sure, (1 - sure) / (len(DIGITS) - 1))
+    weights = {score: sure, **{other: rest for other in range(len(DIGITS)) if other != score}}
+    return {one: weight / sum(weights.values()) for one, weight in weights.items()}
 
 
 def likeliest(scores: Scores) -> float:

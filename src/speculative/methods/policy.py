@@ -15,6 +15,7 @@ from speculative.methods.policy_fit import fit_table
 from speculative.methods.policy_process import ALWAYS, History
 from speculative.methods.policy_table import PolicyTable, bundled_table, read_table
 from speculative.methods.step_loop import verify_steps
+from speculative.methods.threshold import reaches
 from speculative.methods.tunable import GradedTrace, Tunable, judged
 from speculative.trace.events import Judgement
 
@@ -71,7 +72,7 @@ class Policy(Method):
         table, kept = self.table(), list[bool]()
         history = History(table, price)
         for score in scores:
-            kept.append(score >= history.threshold)
+            kept.append(reaches(score, history.threshold))
             history.add(score, kept=kept[-1])
         return kept
 
@@ -94,7 +95,7 @@ class Policy(Method):
             threshold = history.threshold
             if self.explore and chain.random.random() < self.explore:
                 threshold = ALWAYS if chain.random.random() < 0.5 else -ALWAYS
-            history.add(score, kept=score >= threshold)
+            history.add(score, kept=reaches(score, threshold))
             return Judgement(score, threshold, *JUDGES[self.by])
 
         await verify_steps(chain, judge, first_big_steps=self.first_big_steps, step_tokens=self.step_tokens)

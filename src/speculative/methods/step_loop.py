@@ -9,6 +9,7 @@ from typing import Literal
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
+from speculative.methods.threshold import explain_below, reaches
 from speculative.trace.events import Judgement
 
 Pipeline = Literal["off", "accept", "both"]
@@ -28,14 +29,14 @@ def is_bare(text: str) -> bool:
 
 def passes(judgement: Judgement | None) -> bool:
     """Returns True if the score reaches the threshold."""
-    return judgement is not None and judgement.score >= (judgement.threshold or 0.0)
+    return judgement is not None and reaches(judgement.score, judgement.threshold or 0.0)
 
 
 def explain(judgement: Judgement | None) -> str:
     """Returns the reason of a rejection."""
     if judgement is None:
         return "it could not be judged"
-    return f"the score {judgement.score:.3g} is below {judgement.threshold or 0.0:.3g}"
+    return explain_below("score", judgement.score, judgement.threshold or 0.0)
 
 
 def always() -> bool:

@@ -10,6 +10,7 @@ from speculative.methods.base import Method
 from speculative.methods.families import Family
 from speculative.methods.judging import MEAN_REPLY, REPLY, expected, judge_step, likeliest
 from speculative.methods.step_loop import Pipeline, verify_steps
+from speculative.methods.threshold import reaches
 from speculative.methods.tunable import Tunable, judgements
 from speculative.trace.events import Judgement
 from speculative.trace.trace import Trace
@@ -51,7 +52,7 @@ class StepVerify(Method):
         if self.gate == "small":
             scores = await judge_step(chain, "small", step)
             high = sum(probability for score, probability in scores.items() if score >= self.threshold)
-            if scores and high >= self.sure:
+            if scores and reaches(high, self.sure):
                 return Judgement(high, self.sure, "small", "probability of a reply at or above the threshold")
         scores = await judge_step(chain, "big", step)
         if not scores:

@@ -15,6 +15,7 @@ from speculative.chain.steps import STEP
 from speculative.methods.base import Method
 from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
+from speculative.methods.threshold import explain_below, reaches
 
 
 class TiltedBest(Method):
@@ -56,10 +57,10 @@ class TiltedBest(Method):
                 for draft, scores, reward in zip(drafts, scoring.result(), rewarding.result(), strict=True)
             ]
             place = self._drawn(chain, tilted)
-            if tilted[place] >= self.least:
+            if reaches(tilted[place], self.least):
                 await chain.accept(drafts[place])
                 continue
-            chain.reject(drafts, f"the tilted reward {tilted[place]:.3g} is below {self.least:.3g}")
+            chain.reject(drafts, explain_below("tilted reward", tilted[place], self.least))
             written = await self._versions(chain, "big")
             if not chain.thinking:
                 return

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from speculative.methods.threshold import reaches
 from speculative.trace.events import Accepted, Judgement, Rejected
 from speculative.trace.trace import Trace
 
@@ -55,7 +56,7 @@ class Tunable(Struct, frozen=True):
         """Returns whether big gets a turn at a score."""
         match self.big_if:
             case "below":
-                return score < value
+                return not reaches(score, value)
             case "at_most":
                 return score <= value
             case "above":

@@ -20,6 +20,7 @@ class Bundled(Dialect):
     rewrite_instruction = "Rewrite the reasoning, shorter."
     judge_cue = "Score: "
     judges_at_once = False
+    judges_with_two_scores = True
     follow_up = " End with a question."
 
     def _judge(self, text: str) -> QuestionPrompt:

@@ -37,6 +37,8 @@ class Dialect:
     judge_cue = "Score: \\boxed{"
     judges_at_once = True
     """True if the score is the first token of the reply to a `judge` question."""
+    judges_with_two_scores = False
+    """True if the model was trained to reply with 0 or 9 alone to it."""
     hint_instruction = (
         "A weaker model goes on with the reasoning above, or begins it. Write a hint for it, in at most {size} sentences, about: {fields}. "
         "Do not solve the problem and name no result."
