@@ -25,7 +25,7 @@ class View:
     """Holds the prefix of one role.
 
     The prefix is built once, then only appended to; a rewind takes the tail back. `same`: the authors whose vocabulary the role shares.
-    `prompts`: the prompts that other views of the problem have encoded already. The pieces given to a view are the ledger's entries:
+    `prompts`: the prompts that other views of the problem have encoded already. The entries given to a view are the ledger's entries:
     text of the chain, and notes, of which the view uses its role's own.
     """
 
@@ -54,32 +54,32 @@ class View:
         self.decoders: dict[Phase, TextDecoder] = {"answer": closing, "thinking": (problem.raw and opening) or self.tokenizer}
         """Makes the text of each phase: no marker that a model writes where it marks nothing may be lost."""
 
-    def prefix(self, pieces: Sequence[Piece], after: Draft | None = None) -> list[int]:
+    def prefix(self, entries: Sequence[Piece], after: Draft | None = None) -> list[int]:
         """Returns the ids of the prompt, the chain and the drafts down to `after`.
 
         `after` is not committed yet.
         """
-        self._follow(pieces)
-        return self._after(pieces, after)
+        self._follow(entries)
+        return self._after(entries, after)
 
-    def before(self, pieces: Sequence[Piece], draft: Draft) -> list[int]:
+    def before(self, entries: Sequence[Piece], draft: Draft) -> list[int]:
         """Ids of all that the draft follows."""
-        self._follow(pieces)
-        return [*self._after(pieces, draft.parent_draft), *self.opening(pieces, draft.parent_draft, draft.phase)]
+        self._follow(entries)
+        return [*self._after(entries, draft.parent_draft), *self.opening(entries, draft.parent_draft, draft.phase)]
 
-    def opening(self, pieces: Sequence[Piece], after: Draft | None, phase: Phase) -> list[int]:
+    def opening(self, entries: Sequence[Piece], after: Draft | None, phase: Phase) -> list[int]:
         """Returns the tokens that open a phase at the end of the drafts down to `after`.
 
         The list is empty if that end is in this phase already.
         """
-        last = after.phase if after else pieces[-1].phase if pieces else "thinking"
+        last = after.phase if after else entries[-1].phase if entries else "thinking"
         if phase == last:
             return []
         if phase == "thinking":
             return self.parts(self.reopening)
-        return self._closing([*_texts(pieces), *(draft.text for draft in (after.path() if after else ()))])
+        return self._closing([*_texts(entries), *(draft.text for draft in (after.path() if after else ()))])
 
-    def _after(self, pieces: Sequence[Piece], draft: Draft | None) -> list[int]:
+    def _after(self, entries: Sequence[Piece], draft: Draft | None) -> list[int]:
         """Returns the ids down to the end of a draft, for reading only.
 
         The ids of the last few drafts are kept, because drafts grow from drafts.
@@ -93,7 +93,7 @@ class View:
             return prefix.ids if draft else prefix.ids.copy()
         prefix = prefix.copy()
         for fresh in reversed(new):
-            if opening := self.opening(pieces, fresh.parent_draft, fresh.phase):
+            if opening := self.opening(entries, fresh.parent_draft, fresh.phase):
                 prefix.open_phase(opening)
             self._extend(prefix, fresh)
         self._grown[new[0].id] = prefix
@@ -119,12 +119,12 @@ class View:
         """
         return written.ids if written.author in self.same else self.tokenizer.encode(written.text)
 
-    def extended(self, pieces: Sequence[Piece], text: str) -> list[int]:
+    def extended(self, entries: Sequence[Piece], text: str) -> list[int]:
         """Returns the ids of the prompt, the chain, and text still being written.
 
         Another model writes that text.
         """
-        self._follow(pieces)
+        self._follow(entries)
         prefix = self._prefix.copy()
         prefix.add_text(text)
         return prefix.ids
@@ -132,36 +132,36 @@ class View:
     def _extend(self, prefix: Prefix, written: Draft | Piece) -> Change:
         return prefix.add_ids(written.ids) if written.author in self.same else prefix.add_text(written.text)
 
-    def _follow(self, pieces: Sequence[Piece]) -> None:
-        """Brings the prefix up to date with the pieces.
+    def _follow(self, entries: Sequence[Piece]) -> None:
+        """Brings the prefix up to date with the entries.
 
         Pieces are only ever appended or cut off at the end.
         """
-        if len(self._seen) == len(pieces) and (not pieces or self._seen[-1][0] is pieces[-1]):
+        if len(self._seen) == len(entries) and (not entries or self._seen[-1][0] is entries[-1]):
             return
         self._grown.clear()
         self._grown_tokens = 0
-        while self._seen and (len(self._seen) > len(pieces) or self._seen[-1][0] is not pieces[len(self._seen) - 1]):
+        while self._seen and (len(self._seen) > len(entries) or self._seen[-1][0] is not entries[len(self._seen) - 1]):
             for change in reversed(self._seen.pop()[1]):
                 self._prefix.undo(change)
-        for place in range(len(self._seen), len(pieces)):
-            piece, before = pieces[place], pieces[place - 1] if place else None
+        for place in range(len(self._seen), len(entries)):
+            entry, before = entries[place], entries[place - 1] if place else None
             changes: list[Change] = []
-            if piece.note_for:
-                if piece.note_for == self.role:
-                    changes.append(self._prefix.add_text(piece.text))
-                self._seen.append((piece, changes))
+            if entry.note_for:
+                if entry.note_for == self.role:
+                    changes.append(self._prefix.add_text(entry.text))
+                self._seen.append((entry, changes))
                 continue
-            if piece.phase == "answer" and (before is None or before.phase == "thinking"):
-                changes.append(self._prefix.open_phase(self._closing(_texts(pieces[:place]))))
-            elif piece.phase == "thinking" and before and before.phase == "answer":
+            if entry.phase == "answer" and (before is None or before.phase == "thinking"):
+                changes.append(self._prefix.open_phase(self._closing(_texts(entries[:place]))))
+            elif entry.phase == "thinking" and before and before.phase == "answer":
                 changes.append(self._prefix.open_phase(self.parts(self.reopening)))
-            changes.append(self._extend(self._prefix, piece))
-            self._seen.append((piece, changes))
+            changes.append(self._extend(self._prefix, entry))
+            self._seen.append((entry, changes))
 
 
-def _texts(pieces: Sequence[Piece]) -> list[str]:
-    return [piece.text for piece in pieces if not piece.note_for]
+def _texts(entries: Sequence[Piece]) -> list[str]:
+    return [entry.text for entry in entries if not entry.note_for]
 
 
 def tokenize_prompt(engine: Engine, problem: Problem) -> list[int]:

@@ -1,6 +1,6 @@
 """Policies for writing one chain of thought with a big and a small model.
 
-A method decides which model writes the next piece, which one checks it, and what happens when the check fails.
+A method decides which model writes next, which one checks the text, and what follows a failed check.
 One file a method in this folder, named like the method; the registry looks here, in the entry-point group
 `speculative.methods`, and at paths (`./mine.py:Mine`).
 """

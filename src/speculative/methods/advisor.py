@@ -29,7 +29,7 @@ class Advisor(Method):
 
     Big reads the chain before it gives advice.
     With `trigger=tag` small asks by writing its tag, which stays in the text. With `trigger=hesitation` it asks by hesitating in
-    `hesitate` steps in a row, and with `either` in both ways. After `max_calls` pieces of advice small goes on without. With `ask_first`
+    `hesitate` steps in a row, and with `either` in both ways. After `max_calls` calls for advice small goes on without. With `ask_first`
     the first advice comes before the first step.
 
     Cost: a reply of big for each question, and a call of small behind it; without `trigger=tag` a call of small for each step. Advice
@@ -39,8 +39,8 @@ class Advisor(Method):
 
     family: ClassVar[Family] = "small asks"
 
-    max_calls: int = Field(3, ge=0, description="pieces of advice at most")
-    advice_tokens: int = Field(700, ge=1, description="tokens of one piece of advice at most")
+    max_calls: int = Field(3, ge=0, description="calls for advice at most")
+    advice_tokens: int = Field(700, ge=1, description="tokens of the advice of one call at most")
     trigger: Literal["tag", "hesitation", "either"] = Field("tag", description="how small asks")
     tag: str = Field("<advice>", min_length=1, description="text with which small asks")
     hesitate: int = Field(3, ge=1, description="hesitant steps in a row that ask")

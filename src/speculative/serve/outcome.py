@@ -93,7 +93,7 @@ class ChainOutcome(Struct, frozen=True):
 
     @property
     def advice(self) -> list[Advice]:
-        """The pieces of advice that the method `advisor` asked for."""
+        """The advice for which the method `advisor` asked, call by call."""
         asked = (event for event in self.trace.walk() if isinstance(event, Asked) and event.question == "hint")
         return [Advice("".join(event.replies), event.call.prompt_tokens, event.call.produced_tokens, event.call.seconds) for event in asked]
 

@@ -25,7 +25,7 @@ class ErrorReply(Struct):
 
 
 class Advice(Struct):
-    """A piece of advice of the big model, and its cost. Only the small model read it."""
+    """A reply with the advice of big, and its cost. Only the small model read it."""
 
     text: str
     prompt_tokens: int

@@ -62,7 +62,7 @@ class TextFeed:
         self._live_text, self._news = live_text, LiveNews()
 
     def __call__(self, item: AnyEvent | TextDelta) -> None:
-        """Takes an event of the chain, or a piece of text that is being written."""
+        """Takes an event of the chain, or text that is being written."""
         match item:
             case TextDelta():
                 if self._live_text:

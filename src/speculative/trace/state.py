@@ -1,4 +1,4 @@
-"""Computes the state of a chain, its pieces of text and its usage, from events.
+"""Computes the state of a chain, its pieces and its usage, from events.
 
 The state is a fold over the events.
 The chain applies every event to its ledger as it happens, and a saved trace applies the same events again: text and
@@ -18,7 +18,7 @@ from speculative.trace.usage import Usage
 
 
 class Piece(Struct, frozen=True):
-    """A run of text with one author.
+    """A text that entered the chain at once, or a note.
 
     `kept` counts its produced tokens. `ends` is True if the last one, `end_id`, ended the phase.
 

@@ -137,8 +137,8 @@ export function App({ service, list }: { service: Service; list: MethodList }) {
         </div>
         <h1>Two models, one chain of thought</h1>
         <p class="lead">
-          <b class="key big">big</b> is slow and strong, <b class="key small">small</b> is quick and weak. A method decides who writes each
-          piece, and who checks it. Ask, and watch.
+          <b class="key big">big</b> is slow and strong, <b class="key small">small</b> is quick and weak. A method decides who writes next,
+          and who checks the text. Ask, and watch.
         </p>
         <p class="hint">
           {Object.entries(list.engines)
@@ -238,8 +238,8 @@ function Welcome() {
   return (
     <div class="welcome">
       <p>
-        Press <kbd>Enter</kbd> in the problem box: the chain appears here while it is written, each piece in the colour of its author. Drop
-        a trace file anywhere to open it.
+        Press <kbd>Enter</kbd> in the problem box: the chain appears here while it is written, each text in the colour of its author. Drop a
+        trace file anywhere to open it.
       </p>
       <ul>
         <li>

@@ -87,7 +87,7 @@ export function ChainBox({ run, label }: { run: Run; label: string }) {
         <Toggle title="formulas" on={math} change={setMath} />
       </div>
       <p class="unseen" role="status">
-        {run.moving ? "" : `${label}: ${plural(run.chain.timeline.spans.length, "piece")} of text`}
+        {run.moving ? "" : `${label}: ${plural(run.chain.timeline.spans.length, "text")}`}
       </p>
     </div>
   );

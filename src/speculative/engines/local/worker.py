@@ -140,7 +140,7 @@ class Worker:
         return job.row >= 0 and job.shrinks == self.batch.shrinks
 
     def _advance(self, job: Append) -> None:
-        """Computes the next piece of an append, and starts its decoding at the end."""
+        """Computes the next part of an append, and starts its decoding at the end."""
         try:
             if not self._has_row(job) and not self._begin(job):
                 return
