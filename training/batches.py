@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
 import os
 import random
-import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
-from multiprocessing.process import BaseProcess
-from multiprocessing.queues import Queue
-from queue import Empty
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from training.documents import Diet, Sampled
+from training.makers import chunks
 from training.origin import digest
 from training.writer import Spans
 
@@ -31,7 +27,6 @@ MAKERS = 5  # processes that make documents, where there are cores for them
 CHUNK = 32  # steps that are made together, from a seed of their own: a run can go on at any chunk
 SAMPLED_FROM = 0.2  # share of a training after which real wrong steps are mixed in
 SAMPLE = 2  # steps of a chunk that stand for all its documents
-LOOK = 2.0  # seconds between two looks whether the other process lives
 IGNORE = -100
 
 
@@ -123,50 +118,9 @@ class Course:
         return digest(*(part.tobytes() for step in read for part in (step.ids, step.targets)))
 
 
-def work(queue: Queue[list[Batch]], tokenizer: str, course: Course, numbers: range) -> None:
-    """A process that makes chunks ahead, for as long as the training lives."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training ends its makers
-    threading.Thread(target=leave_with, args=(mp.parent_process(),), daemon=True).start()
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.nice(10)  # training itself comes first
-    loaded = Tokenizer.from_str(tokenizer)
-    for number in numbers:
-        queue.put(list(course.chunk(loaded, number)))
-
-
-def leave_with(training: BaseProcess | None) -> None:
-    """Ends this process after that one, which may be killed: nobody else would end it."""
-    if training is not None:
-        training.join()
-        os._exit(1)
-
-
-def taken(queue: Queue[list[Batch]], maker: BaseProcess) -> list[Batch]:
-    """The next chunk. Raises `RuntimeError` if its maker died."""
-    while True:
-        alive = maker.is_alive()
-        try:
-            return queue.get(timeout=LOOK)
-        except Empty:
-            if not alive:
-                raise RuntimeError(f"a process that makes documents died (exit code {maker.exitcode}); run the command again") from None
-
-
 def batches(tokenizer: Tokenizer, course: Course, start: int) -> Iterator[Batch]:
     """All batches from step `start` (a multiple of CHUNK) on."""
-    context = mp.get_context("spawn")
     makers = max(1, min(MAKERS, len(os.sched_getaffinity(0)) - 2))
     numbers = range(start // CHUNK, -(-course.steps // CHUNK))
-    queues = [context.Queue(maxsize=2) for _ in range(makers)]
-    workers = [
-        context.Process(target=work, args=(queue, tokenizer.to_str(), course, numbers[maker::makers]), daemon=True)
-        for maker, queue in enumerate(queues)
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        for place in range(len(numbers)):
-            yield from taken(queues[place % makers], workers[place % makers])
-    finally:
-        for worker in workers:
-            worker.terminate()
+    with closing(chunks(tokenizer, course, numbers, makers, ahead=2)) as made:
+        yield from chain.from_iterable(made)

@@ -14,7 +14,7 @@ STEP = re.compile(r"[^\n=]*: [\d*/+=, -]*=\d+\.\n\n")
 
 @dataclass(frozen=True)
 class Step:
-    """One step of somebody's chain: the steps before it were all right."""
+    """One step of a chain by another author: the steps before it were all right."""
 
     story: Story
     before: tuple[str, ...]
@@ -48,17 +48,22 @@ def boxed(text: str) -> int | None:
     return int(found[-1]) if found else None
 
 
+def steps_of(text: str) -> list[str]:
+    """The steps of a chain, each with its blank line."""
+    return [f"{step}\n\n" for step in text.split("</think>")[0].split("\n\n") if step.strip()]
+
+
 def read(story: Story, text: str) -> list[Step]:
     """The steps about operations, up to and including the first wrong one; none if the opening is wrong."""
-    pieces = [f"{piece}\n\n" for piece in text.split("</think>")[0].split("\n\n") if piece.strip()]
-    if not pieces or pieces[0] != story.opening():
+    parts = steps_of(text)
+    if not parts or parts[0] != story.opening():
         return []
     steps: list[Step] = []
     for index, value in enumerate(story.values[1:], start=1):
-        if index >= len(pieces) or not STEP.fullmatch(pieces[index]):
+        if index >= len(parts) or not STEP.fullmatch(parts[index]):
             return steps
-        right = int(NUMBER.findall(pieces[index])[-1]) == value
-        steps.append(Step(story, tuple(pieces[:index]), pieces[index], right))
+        right = int(NUMBER.findall(parts[index])[-1]) == value
+        steps.append(Step(story, tuple(parts[:index]), parts[index], right))
         if not right:
             return steps
     return steps

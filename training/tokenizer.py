@@ -41,6 +41,11 @@ def train(seed: int, documents: int = 6000) -> Tokenizer:
     texts = ["".join(text for text, _ in BIG_DIET.document(rng, 1.0)) for _ in range(documents)]
     # Fixed phrases are rare in the mix and would stay in pieces.
     texts += [f"{WAIT}{AGAIN}", f"{REWRITE}{QUESTION}", CHECK, SCORE] * (documents // 2)
+    return learn(texts, SIZE)
+
+
+def learn(texts: list[str], size: int) -> Tokenizer:
+    """Learn the merges of a tokenizer with `size` tokens from texts."""
     for marker in (*SPECIAL, *THINK):
         texts = [text.replace(marker, " ") for text in texts]
     tokenizer = Tokenizer(models.BPE())
@@ -48,7 +53,7 @@ def train(seed: int, documents: int = 6000) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=SIZE - len(THINK),
+        vocab_size=size - len(THINK),
         special_tokens=list(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -56,7 +61,7 @@ def train(seed: int, documents: int = 6000) -> Tokenizer:
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
     tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in THINK])
-    assert tokenizer.get_vocab_size() == SIZE
+    assert tokenizer.get_vocab_size() == size
     return tokenizer
 
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import multiprocessing as mp
 import os
 import random
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import accumulate, chain
-from multiprocessing.queues import Queue
+from itertools import accumulate, chain, islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from training.batches import CHUNK, IGNORE, leave_with, taken
+from training.batches import CHUNK, IGNORE
+from training.makers import chunks
 from training.tunnel.dialect import RIGHT, WRONG, prompt
 from training.tunnel.documents import Diet, Sampled, asking, sampled_problem, solve
 from training.tunnel.moves import DeadEndError
@@ -224,37 +222,14 @@ def load_hard(path: Path | None) -> list[tuple[int, tuple[bool, ...]]]:
     return KNOWN[path]  # type: ignore[return-value]
 
 
-def work(queue: Queue[list[Batch]], tokenizer: str, course: Course, numbers: range) -> None:
-    """A process that makes chunks ahead, for as long as the training lives."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training ends its makers
-    threading.Thread(target=leave_with, args=(mp.parent_process(),), daemon=True).start()
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.nice(10)  # training itself comes first
-    loaded = Tokenizer.from_str(tokenizer)
-    for number in numbers:
-        queue.put(list(course.chunk(loaded, number)))
-
-
 def batches(tokenizer: Tokenizer, course: Course, start: int, steps: int, makers: int) -> Iterator[Batch]:
     """All batches from step `start` (a multiple of BLOCK) on: a group of chunks as they come, then twice more in another order."""
-    context = mp.get_context("spawn")
     numbers = range(start // BLOCK * GROUP, -(-steps // BLOCK) * GROUP)
-    queues = [context.Queue(maxsize=3) for _ in range(makers)]
-    workers = [
-        context.Process(target=work, args=(queue, tokenizer.to_str(), course, numbers[maker::makers]), daemon=True)
-        for maker, queue in enumerate(queues)
-    ]
-    for worker in workers:
-        worker.start()
-    try:
+    with closing(chunks(tokenizer, course, numbers, makers, ahead=3)) as made:
         for first in range(0, len(numbers), GROUP):
             group: list[Batch] = []
-            for place in range(first, first + GROUP):
-                chunk: list[Batch] = taken(queues[place % makers], workers[place % makers])  # type: ignore[arg-type]
-                group += chunk
-                yield from chunk
+            for batches in islice(made, GROUP):
+                group += batches
+                yield from batches
             for again in range(1, USES):
                 yield from random.Random(f"{course.seed}/{numbers[first]}/{again}").sample(group, len(group))
-    finally:
-        for worker in workers:
-            worker.terminate()

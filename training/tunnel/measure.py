@@ -29,6 +29,7 @@ from torch import Tensor
 
 from training.decode import Cached, score, write
 from training.model import Model
+from training.reading import boxed
 from training.stories import held_out as first_stories
 from training.tunnel.bars import table
 from training.tunnel.base import Problem
@@ -37,7 +38,7 @@ from training.tunnel.dialect import CHECK, CLOSE, CONCLUSION, HINTS, INSTRUCTION
 from training.tunnel.documents import rewrite
 from training.tunnel.moves import DeadEndError
 from training.tunnel.problems import LADDERS, SECOND, held_out
-from training.tunnel.reading import Read, boxed, read
+from training.tunnel.reading import Read, read
 from training.tunnel.unpack import shape_of
 from training.tunnel.writer import Writer
 

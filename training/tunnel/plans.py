@@ -16,11 +16,11 @@ from tokenizers import Tokenizer
 from training.decode import write
 from training.log import tell
 from training.model import Model, Shape
+from training.reading import boxed
 from training.tunnel.base import Problem
 from training.tunnel.dialect import prompt
 from training.tunnel.documents import Diet, check, close, judge, solve
 from training.tunnel.problems import SECOND, Ladder, held_out
-from training.tunnel.reading import boxed
 from training.tunnel.tokenizer import SIZE
 
 SMALL = Shape(width=128, layers=2, inner=512, heads=2, kv_heads=2, vocabulary=SIZE)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from training.reading import steps_of
 from training.tunnel.base import Problem
 from training.tunnel.dialect import CONCLUSION
 from training.tunnel.documents import right_step
 from training.tunnel.moves import DeadEndError
 
-BOXED = re.compile(r"\\boxed\{(\d+)\}")
-
 
 @dataclass(frozen=True)
 class Read:
-    """One step of somebody's chain: the steps before it were all right. `truth` is the step that belongs there."""
+    """One step of a chain by another author: the steps before it were all right. `truth` is the step that belongs there."""
 
     problem: Problem
     before: tuple[str, ...]
@@ -30,22 +28,11 @@ class Read:
         return "".join(self.before)
 
 
-def boxed(text: str) -> int | None:
-    """The answer given, if any."""
-    found = BOXED.findall(text)
-    return int(found[-1]) if found else None
-
-
-def pieces(text: str) -> list[str]:
-    """The steps of a chain, each with its blank line."""
-    return [f"{piece}\n\n" for piece in text.split("</think>")[0].split("\n\n") if piece.strip()]
-
-
 def read(problem: Problem, text: str) -> list[Read]:
     """The steps up to and including the first wrong one. A chain that was cut off has no last step."""
     found: list[Read] = []
     state = problem.start()
-    steps = pieces(text)
+    steps = steps_of(text)
     if "</think>" not in text:
         steps = steps[:-1]
     for place, piece in enumerate(steps):
