@@ -24,7 +24,8 @@ class BestStep(Method):
 
     Cost: one call for all versions of a step, one to choose, and a call of big where it takes none; all versions but one are thrown
     away. By `likelihood` big scores all versions in one call; by `question` it reads them and replies with one token.
-    Needs: `score` of big for `by=likelihood`. Source: SpecCoT (OpenReview mOR17THWTB).
+    Needs: `score` of big for `by=likelihood`. Source: SpecCoT (OpenReview mOR17THWTB), without the direction
+    that big gives small there.
     """
 
     family: ClassVar[Family] = "several versions"

@@ -17,7 +17,8 @@ class EarlyExit(Wrapper):
     It also ends the thinking where the same steps come again and again.
 
     Cost: one short question each time (on the cached prefix), which is discarded. Needs: nothing.
-    Source: Dynasor-CoT (arXiv 2412.20993).
+    Source: Dynasor-CoT (arXiv 2412.20993), where a reply with a word of doubt (wait, hmm) does not count. Here every reply with
+    an answer does.
     """
 
     family: ClassVar[Family] = "around a method"

@@ -25,9 +25,10 @@ class Lookahead(Method):
     Big writes a step of its own at the chain's end and after every draft, all at once. Where the two steps differ, big's is taken,
     and what was drafted beyond is thrown away.
 
-    Cost: small's and big's step for each step of the chain, so big writes as many tokens as alone, in fewer rounds; and what was
-    drafted beyond a difference. Unless `same=exact`, one question in one token for two steps whose texts differ.
-    Needs: `choices` of the model that is asked. Source: Lookahead Reasoning (arXiv 2506.19830).
+    Cost: small's and big's step for each step of the chain, in fewer rounds than big alone; and what both drafted beyond a difference, so
+    big writes more tokens than alone. Unless `same=exact`, one question in one token for two steps whose texts differ.
+    Needs: `choices` of the model that is asked. Source: Lookahead Reasoning (arXiv 2506.19830). That accepts no draft behind text that
+    ends inside of a step; here one is accepted there as well.
     """
 
     family: ClassVar[Family] = "checked steps"

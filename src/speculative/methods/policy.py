@@ -34,8 +34,8 @@ class Policy(Method):
     Cost: a draft and a score for each step, and a call of big for each step that is thrown away. `speculative tune policy` fits the
     table of counts behind it on chains with random decisions (`explore`); the price can be changed without another fit. The default table
     is of the bundled pair. Needs: `score` of big, or a judge with `reward` (`by`).
-    Source: TRIM-Agg (arXiv 2601.10245), which trains a network with PPO on the same history; this one solves a small Markov decision
-    process instead.
+    Source: TRIM-Agg (arXiv 2601.10245), which trains a network with PPO on a longer history, with the product of the scores and the
+    step's tokens; this one solves a small Markov decision process instead.
     """
 
     family: ClassVar[Family] = "checked steps"
