@@ -1,9 +1,10 @@
 """Writes the table of all methods at several token limits into docs/methods.md.
 
-    python scripts/method_table.py FOLDER… [--write docs/methods.md]
+    python scripts/method_table.py FOLDER… [--costs] [--write docs/methods.md]
 
 Each folder is a run folder of `speculative compare --max-tokens N --out FOLDER`, one for each limit; the last one is ample, and its
-columns of tokens are shown. Without `--write` the table goes to the terminal.
+columns of tokens are shown. `--costs` adds the tokens that were scored, and the operations of a chain relative to the baseline's.
+Without `--write` the table goes to the terminal.
 """
 
 import argparse
@@ -43,15 +44,18 @@ class Limit:
         return f"{100 * found[0].difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def table(limits: list[Limit]) -> list[str]:
+def table(limits: list[Limit], *, costs: bool = False) -> list[str]:
     """Returns the lines of the table, and of what must be said about it."""
     ample = limits[-1]
+    dear = ["scored", "FLOP"] if costs else []
     heads = [part for limit in limits for part in (f"solved at {limit.tokens}, %", "points")]
-    columns = ["method", *heads, "length", "big kept, %", "big tokens", "small tokens", "discarded"]
+    columns = ["method", *heads, "length", "big kept, %", "big tokens", "small tokens", "discarded", *dear]
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for label, row in ample.rows.items():
         figures = [cell for limit in limits for cell in (limit.solved(label), limit.difference(label))]
-        lines.append(f"| `{label}`{_idle(row)} | {' | '.join([*figures, *_tokens(row)])} |")
+        lines.append(
+            f"| `{label}`{_idle(row)} | {' | '.join([*figures, *_tokens(row), *(_costs(row, ample.rows[BASELINE]) if costs else [])])} |"
+        )
     chains = {(row.problems, row.epochs) for limit in limits for row in limit.rows.values()}
     told = ", ".join(f"{problems} problems with {_count(epochs, 'seed')} each" for problems, epochs in sorted(chains))
     idle = " \\*: a model did nothing but answer in all chains." if any(row.idle_roles for row in ample.rows.values()) else ""
@@ -63,6 +67,11 @@ def _tokens(row: MethodSummary) -> list[str]:
     discarded = sum(cost.discarded_tokens for cost in row.usage.values()) / row.chains
     share = "·" if row.share_kept is None else _percent(row.share_kept)
     return [f"{row.length:.0f}", share, *(f"{tokens:.0f}" for tokens in made), f"{discarded:.0f}"]
+
+
+def _costs(row: MethodSummary, baseline: MethodSummary) -> list[str]:
+    scored = sum(cost.scored_tokens for cost in row.usage.values()) / row.chains
+    return [f"{scored:.0f}", f"{row.costs['flops'].chain / baseline.costs['flops'].chain:.2f}"]
 
 
 def _idle(row: MethodSummary) -> str:
@@ -80,9 +89,10 @@ def _percent(share: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes the table of all methods at several token limits.")
     parser.add_argument("folders", nargs="+", type=Path, help="run folders, one for each limit")
+    parser.add_argument("--costs", action="store_true", help="add the scored tokens and the operations")
     parser.add_argument("--write", type=Path, help="the document whose table is replaced")
     given = parser.parse_args()
-    lines = "\n".join(table(sorted(map(Limit, given.folders), key=lambda limit: limit.tokens)))
+    lines = "\n".join(table(sorted(map(Limit, given.folders), key=lambda limit: limit.tokens), costs=given.costs))
     if given.write is None:
         sys.stdout.write(f"{lines}\n")
         return
