@@ -84,6 +84,7 @@ def test_every_file_of_a_method_is_in_the_registry_under_its_name() -> None:
         "registry",
         "asking",
         "ballots",
+        "checked_steps",
         "choosing",
         "confidence",
         "definition",

@@ -7,17 +7,15 @@ from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
-from speculative.methods.base import Method
-from speculative.methods.families import Family
-from speculative.methods.step_loop import Pipeline, verify_steps
-from speculative.methods.tunable import Tunable, judged
+from speculative.methods.checked_steps import CheckedSteps
+from speculative.methods.step_loop import Pipeline
 from speculative.trace.events import Judgement
 
 MEAN, LEAST = "mean log-probability of a token (nats)", "lowest log-probability of a token (nats)"
 """The measures of a judgement by likelihood."""
 
 
-class LikelihoodVerify(Method):
+class LikelihoodVerify(CheckedSteps):
     """Small writes each step; big writes it again if it finds the step unlikely.
 
     Big reads the step and gives the log-probability of each of its tokens. The step stays if their mean, or the lowest of them, is
@@ -29,23 +27,13 @@ class LikelihoodVerify(Method):
     Needs: `score` of big. Source: the likelihood half of SpecGuard (arXiv 2604.15244), in the loop of SpecReason (arXiv 2504.07891).
     """
 
-    family: ClassVar[Family] = "checked steps"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
 
     threshold: float = Field(-0.1, le=0, description="log-probability (nats for each token) that a step needs to stay")
     measure: Literal["mean", "min"] = Field("mean", description="the tokens' mean log-probability, or that of the least likely one")
-    first_big_steps: int = Field(0, ge=0, description="steps that big writes at the beginning")
-    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
     pipeline: Pipeline = Field("off", description="what is drafted while big reads: nothing, the next step, or also big's own step")
 
-    def tunables(self) -> tuple[Tunable, ...]:
-        return (Tunable("threshold", "below", judged),)
-
-    async def think(self, chain: Chain) -> None:
-        first, tokens = self.first_big_steps, self.step_tokens
-        await verify_steps(chain, self._judge, pipeline=self.pipeline, first_big_steps=first, step_tokens=tokens)
-
-    async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
+    async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
         score = await (mean_score if self.measure == "mean" else min_score)(chain, step)
         return None if score is None else Judgement(score, self.threshold, "big", MEAN if self.measure == "mean" else LEAST)
 

@@ -23,7 +23,7 @@ from speculative.methods.wrapper import Wrapper
 GROUP = "speculative.methods"
 DEFAULT_METHOD = "random_switch"
 """The method where none is named: of `solve`, the commands, the service and its page. It runs with every engine."""
-ROOMS = ("base", "registry", "wrapper")
+ROOMS = ("base", "checked_steps", "registry", "wrapper")
 
 
 @cache

@@ -6,14 +6,12 @@ from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
-from speculative.methods.base import Method
-from speculative.methods.families import Family
-from speculative.methods.step_loop import Pipeline, verify_steps
-from speculative.methods.tunable import Tunable, judged
+from speculative.methods.checked_steps import CheckedSteps
+from speculative.methods.step_loop import Pipeline
 from speculative.trace.events import Judgement
 
 
-class RewardGuided(Method):
+class RewardGuided(CheckedSteps):
     """Small writes each step; big writes it again if the judge's reward is low.
 
     The judge is a reward model; it reads the chain and the step. The published threshold is for rewards from 0 to 1.
@@ -24,21 +22,11 @@ class RewardGuided(Method):
     ends because others make no progress, as in the published code.
     """
 
-    family: ClassVar[Family] = "checked steps"
     needs: ClassVar[dict[str, set[str]]] = {"judge": {"reward"}}
 
     threshold: float = Field(0.7, description="reward that a step needs to stay")
-    first_big_steps: int = Field(0, ge=0, description="steps that big writes at the beginning")
-    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
     pipeline: Pipeline = Field("off", description="what is drafted while the judge reads: nothing, the next step, or also big's own step")
 
-    def tunables(self) -> tuple[Tunable, ...]:
-        return (Tunable("threshold", "below", judged),)
-
-    async def think(self, chain: Chain) -> None:
-        first, tokens = self.first_big_steps, self.step_tokens
-        await verify_steps(chain, self._judge, pipeline=self.pipeline, first_big_steps=first, step_tokens=tokens)
-
-    async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
+    async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
         (reward,) = await chain.reward("judge", [step])
         return None if reward is None else Judgement(reward, self.threshold, "judge", "reward")
