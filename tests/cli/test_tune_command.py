@@ -130,6 +130,21 @@ def test_your_own_problems(cli, here):
     assert {sample.task for sample in Run(here / told["folder"]).samples} == {"gsm8k"}
 
 
+def test_problems_with_wrong_answers_give_no_preset(cli, here):
+    rows = [{"problem": STORY.format(n), "answer": "900"} for n in range(8, 10)]
+    (here / "wrong.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ran = cli("tune", "likelihood_verify", "--data", "wrong.jsonl", "--max-tokens", 200)
+    assert ran.code == 2
+    assert "big_only must solve a tuning problem, got none of 1 right; check the answers of the problems" in ran.err
+    assert not list(here.glob("**/*.toml"))
+
+
+def test_a_target_in_another_unit_is_refused_before_a_chain_runs(cli, here):
+    told = cli("tune", "likelihood_verify", "--target", "at most 0.5 USD a chain").one_line()
+    assert "a target in USD must have a price view in it, got --cost flops, in FLOP" in told
+    assert not list(here.glob("**/*.jsonl"))
+
+
 @pytest.mark.slow
 def test_a_preset_can_be_tuned_further(cli, here):
     (here / "mine.toml").write_text('method = "likelihood_verify"\n[params]\nmeasure = "min"\n')

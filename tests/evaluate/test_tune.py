@@ -277,6 +277,14 @@ def chosen(folder: Path, method: str, count: int = 6, **more: Any) -> Any:
     return asyncio.run(work())
 
 
+def test_a_target_in_another_unit_is_refused() -> None:
+    target = parse_target("at most 0.5 USD a chain")
+    target.check_unit("usd", "api")
+    parse_target("at most 0.5 a chain").check_unit("FLOP", "flops")
+    with pytest.raises(UsageError, match="a target in USD must have a price view in it, got --cost flops, in FLOP; choose another --cost"):
+        target.check_unit("FLOP", "flops")
+
+
 @pytest.mark.parametrize(
     ("method", "values"),
     quick_cases(

@@ -31,6 +31,9 @@ from speculative.result import Result
 from speculative.runs.folder import RunFolder
 from speculative.runs.provenance import provenance
 
+FEW = 10
+"""Tuning problems below which a choice is told to be by chance."""
+
 LONGEST = 80
 """Characters of a parameter that stands in the preset itself; a longer one gets a file beside it."""
 
@@ -130,6 +133,8 @@ def show_choice(choice: TuningChoice, plan: TunePlan, preset: Path | None, folde
             if preset:
                 console.print(f"preset: --method @{preset}", soft_wrap=True)
     sys.stderr.write(f"samples and traces: {folder} ({choice.run} chains were run, {choice.replayed} taken over)\n")
+    if plan.target and len(plan.tuning) < FEW:
+        note(f"{len(plan.tuning)} tuning problems choose by chance: the interval of the held-out figures says how little is known")
     if plan.target and choice.held_out and plan.target.gap(choice.held_out):
         note(f"the held-out problems miss the bound {plan.target.text!r}; more problems (--limit) choose more reliably")
 

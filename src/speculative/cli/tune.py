@@ -27,7 +27,7 @@ from speculative.methods.registry import build, find
 from speculative.methods.spec import MethodSpec
 from speculative.methods.wrapper import Wrapper
 from speculative.runs.folder import RunFolder
-from speculative.stats.cost import View
+from speculative.stats.cost import View, view_unit
 
 WORK = Group("Tuning", sort_key=1)
 METHOD = "a method with the parameters that stay, as METHOD, METHOD(field=value,…), FILE.py:CLASS or @FILE of a preset"
@@ -84,13 +84,16 @@ def tune(
     wanted = parse_target(target or DEFAULT) if target or not sweep else None
     chosen_task, loaded = _load(task, data, limit)
     engines = engines.for_task(chosen_task.name, [build(*spec)])
+    loaded_prices = prices.load(engines)
+    if wanted:
+        wanted.check_unit(view_unit(cost, loaded_prices), cost)
     tuning, rest = split_problems(loaded, held_out, settings.seed) if wanted else (loaded, list[TaskProblem]())
     problem = settings.problem("each problem of the task")
 
     def cell(one: MethodSpec, some: Sequence[TaskProblem]) -> EvalCell:
         return EvalCell(chosen_task, one, some, problem, epochs=epochs, engines=engines.specs, data=data)
 
-    plan = TunePlan(*spec, sweeps, wanted, tuning, rest, cell, cost, prices.load(engines), candidates)
+    plan = TunePlan(*spec, sweeps, wanted, tuning, rest, cell, cost, loaded_prices, candidates)
     name = find(plan.method).name()
     if preset and is_path(plan.method):
         raise UsageError(f"a preset cannot name the file of a method, got {plan.method!r}; leave out --preset")

@@ -64,6 +64,15 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
     return found
 
 
+def view_unit(view: View, prices: Prices | None = None) -> str:
+    """Returns the unit of a price view, or an empty text if it has no prices."""
+    prices = prices or default_prices()
+    if view == "flops":
+        return "FLOP"
+    table = prices.api if view == "api" else prices.gpu
+    return table.currency if table else ""
+
+
 def _alone(samples: Sequence[Sample]) -> dict[str, Usage]:
     """Returns the usage without cache hits on tokens of other chains."""
     usage = total_usage(sample.usage for sample in samples)

@@ -26,7 +26,7 @@ PATTERNS: dict[str, Kind] = {
     rf"accuracy within {NUMBER} points? of big_only": "accuracy",
     rf"at most {NUMBER} ?% (?:of )?big tokens": "tokens",
     rf"at most {NUMBER} ?% of the cost of big_only": "cost",
-    rf"at most {NUMBER}(?: [A-Za-z]+)? (?:a|per) chain": "price",
+    rf"at most {NUMBER}(?: ([A-Za-z]+))? (?:a|per) chain": "price",
 }
 
 TOLERANCE = 1e-9
@@ -86,12 +86,19 @@ def figures(samples: Sequence[Sample], baseline: Sequence[Sample], view: View, p
 class Target(Struct, frozen=True):
     """A bound on one figure; the best figure of another kind is looked for within it.
 
-    Within a bound on accuracy it is the smallest share of big's tokens, else the highest accuracy.
+    Within a bound on accuracy it is the smallest share of big's tokens, else the highest accuracy. `unit` is that of a price,
+    if it was named.
     """
 
     text: str
     kind: Kind
     bound: float
+    unit: str = ""
+
+    def check_unit(self, unit: str, view: View) -> None:
+        """Raises `UsageError` if the target names another unit than the price view has."""
+        if self.unit and unit and self.unit.casefold() != unit.casefold():
+            raise UsageError(f"a target in {self.unit} must have a price view in it, got --cost {view}, in {unit}; choose another --cost")
 
     def gap(self, found: Figures) -> float:
         """Returns by how much figures miss the bound; 0 if they keep it."""
@@ -114,5 +121,6 @@ def parse_target(text: str) -> Target:
     for pattern, kind in PATTERNS.items():
         if match := re.fullmatch(pattern, " ".join(text.split()), re.IGNORECASE):
             bound = float(match[1])
-            return Target(text, kind, bound if kind == "price" else bound / 100)
+            unit = (match[2] or "") if kind == "price" else ""
+            return Target(text, kind, bound if kind == "price" else bound / 100, unit)
     raise UsageError(f"a target must have one of the forms {', '.join(map(repr, EXAMPLES))}, got {text!r}")

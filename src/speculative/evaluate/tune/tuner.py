@@ -72,6 +72,7 @@ class Tuner:
         candidates = [candidate for group in groups for candidate in group.candidates()]
         if not candidates:
             raise UsageError(f"{plan.method} must have scores that differ, got none on these problems; name values with --sweep")
+        self._check_baseline()
         if plan.target and len(candidates) > plan.candidates:
             candidates = await self._most_promising(runner, candidates)
         found = await self._measure(runner, candidates, plan.tuning, "candidates")
@@ -132,6 +133,14 @@ class Tuner:
                     raise UsageError(f"a percentile needs recorded scores, got {field}={value} of {plan.method}; give values")
         if not plan.sweeps and not any(map(self._is_free, self._with_probe(plan.params).tunables())):
             raise UsageError(f"{plan.method} has no parameter that is chosen here; name values with --sweep FIELD=VALUE,VALUE")
+
+    def _check_baseline(self) -> None:
+        """Raises `UsageError` if `big_only` solves none of the problems."""
+        plan = self._plan
+        if plan.target and not any(sample.correct for sample in self._baseline):
+            raise UsageError(
+                f"big_only must solve a tuning problem, got none of {len(plan.tuning)} right; check the answers of the problems"
+            )
 
     def _combinations(self) -> Iterable[dict[str, Any]]:
         """Yields each combination of the parameters that change the scores of others."""
