@@ -1,5 +1,8 @@
 """A run folder keeps all written samples, also after a crash."""
 
+import resource
+from contextlib import contextmanager
+
 import pytest
 from samples import sample
 
@@ -117,6 +120,24 @@ def test_a_cut_provenance_line_is_removed(tmp_path):
         assert Run(tmp_path).provenance == [{"command": "x"}]
         folder.note({"command": "y"})
     assert Run(tmp_path).provenance == [{"command": "x"}, {"command": "y"}]
+
+
+@contextmanager
+def files_of_at_most(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_takes_no_more_is_named(tmp_path):
+    with RunFolder(tmp_path / "run") as folder:
+        with files_of_at_most(10), pytest.raises(SpeculativeError, match=r"provenance cannot be written to .*run: File too large"):
+            folder.note({"command": "long enough"})
+        folder.note({"command": "x"})
+    assert Run(tmp_path / "run").provenance == [{"command": "x"}]
 
 
 def test_two_processes_do_not_write_one_folder(tmp_path):

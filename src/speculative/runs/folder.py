@@ -126,21 +126,28 @@ class RunFolder(Run):
             self._file.write(msgspec.json.encode(sample) + b"\n")
             self._file.flush()
         except OSError as error:
-            raise SpeculativeError(f"samples cannot be written to {self.path}: {error.strerror}; name another folder") from None
+            raise self._unwritten("samples", error) from None
         self.samples.append(sample)
         return sample
 
     def note(self, provenance: Mapping[str, Any]) -> None:
         """Writes the provenance of the samples that follow.
 
-        Raises `UsageError` if an engine of the same name was another model for the samples that are here.
+        Raises `UsageError` if an engine of the same name was another model for the samples that are here, and `SpeculativeError` for a
+        disk that takes no more.
         """
         for change in _changed_models(self.provenance, provenance) if self.samples else ():
             raise UsageError(f"{self.path} has samples of {change}; name another folder")
         path = self.path / PROVENANCE
-        with path.open("ab") as file:
-            file.truncate(_whole(path.read_bytes()))
-            file.write(msgspec.json.encode(provenance) + b"\n")
+        try:
+            with path.open("ab") as file:
+                file.truncate(_whole(path.read_bytes()))
+                file.write(msgspec.json.encode(provenance) + b"\n")
+        except OSError as error:
+            raise self._unwritten("provenance", error) from None
+
+    def _unwritten(self, things: str, error: OSError) -> SpeculativeError:
+        return SpeculativeError(f"{things} cannot be written to {self.path}: {error.strerror}; name another folder")
 
     def admit(self, task: str, problems: Collection[str]) -> None:
         """Raises `UsageError` if the folder has samples of other problems of the task.
