@@ -13,6 +13,7 @@ from speculative.methods.big_only import BigOnly
 from speculative.methods.families import Family
 from speculative.methods.small_only import SmallOnly
 from speculative.methods.threshold import reaches
+from speculative.methods.tunable import Tunable
 
 
 class Cascade(Method):
@@ -34,6 +35,9 @@ class Cascade(Method):
 
     samples: int = Field(3, ge=1, description="chains that small writes")
     agree: float = Field(0.6, gt=0, le=1, description="share of equal answers that is enough")
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("samples", values=(3, 5)), Tunable("agree", values=(0.5, 0.6, 0.8, 1.0)))
 
     async def run(self, chain: Chain) -> None:
         if not await try_small(chain, self.samples, self.agree):

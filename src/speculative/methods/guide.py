@@ -15,6 +15,7 @@ from speculative.methods.base import Method
 from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
 from speculative.methods.threshold import reaches
+from speculative.methods.tunable import Tunable
 from speculative.methods.words import split_words
 from speculative.prompts import Question
 
@@ -49,6 +50,9 @@ class Guide(Method):
         if not split_words(value):
             raise ValueError("must hold at least one field")
         return value
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("sure", values=(0.8, 0.9, 0.95, 0.99)), Tunable("levels", values=(1, 2, 3)))
 
     async def think(self, chain: Chain) -> None:
         fields = split_words(self.fields)

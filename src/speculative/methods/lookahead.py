@@ -17,6 +17,7 @@ from speculative.chain.steps import STEP
 from speculative.methods.base import Method
 from speculative.methods.families import Family
 from speculative.methods.same_step import SameBy, is_same
+from speculative.methods.tunable import Tunable
 
 
 class Lookahead(Method):
@@ -40,6 +41,9 @@ class Lookahead(Method):
 
     def required_abilities(self) -> dict[str, set[str]]:
         return {} if self.same == "exact" else {self.same: {"choices"}}
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("depth", values=(2, 4, 8)),)
 
     async def think(self, chain: Chain) -> None:
         async with asyncio.TaskGroup() as group:

@@ -14,6 +14,7 @@ from speculative.chain.drafts import Draft
 from speculative.methods.base import Method
 from speculative.methods.choosing import ask_number
 from speculative.methods.families import Family
+from speculative.methods.tunable import Tunable
 
 WORD_TOKENS = 6
 """Tokens within which a word is over, at most."""
@@ -48,6 +49,9 @@ class Mentor(Method):
     def required_abilities(self) -> dict[str, set[str]]:
         return {self.chooser: {"reward" if self.chooser == "judge" else "choices"}}
 
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("share", values=(0.1, 0.25, 0.5, 1.0)), Tunable("segment", values=(8, 16, 32)))
+
     async def think(self, chain: Chain) -> None:
         while chain.thinking:
             if chain.random.random() >= self.share:
@@ -57,7 +61,7 @@ class Mentor(Method):
                 drafting = group.create_task(self._draft(chain, "small"))
                 wording = group.create_task(self._draft(chain, "big"))
             own, word = drafting.result(), wording.result()
-            if _first_word(own) == _first_word(word) or word.no_room:
+            if _begins_alike(own, word) or word.no_room:
                 await chain.accept(own)
                 continue
             rest = None if word.ended or self.segment <= word.tokens else await self._draft(chain, "big", word)
@@ -85,5 +89,15 @@ class Mentor(Method):
         return pair[number - 1] if number else own
 
 
-def _first_word(draft: Draft) -> str:
-    return next(iter(draft.text.split()), "")
+def _begins_alike(own: Draft, other: Draft) -> bool:
+    """Returns whether two drafts begin with the same word, as far as both have it.
+
+    A word that the end of a draft cuts off is compared with as much of the other one.
+    """
+    mine, others = own.text.lstrip(), other.text.lstrip()
+    first, second = (next(iter(text.split()), "") for text in (mine, others))
+    if not (first and second):
+        return first == second
+    if second == others and not other.ended and first.startswith(second):
+        return True
+    return first == second or (first == mine and not own.ended and second.startswith(first))

@@ -8,6 +8,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
 from speculative.methods.families import Family
+from speculative.methods.tunable import Tunable
 from speculative.methods.words import count_words
 
 AFFIRMATION = "yeah; yes; final answer; confident"
@@ -49,6 +50,13 @@ class Takeover(Method):
     doubt: str = Field(DOUBT, description="words of doubt, with semicolons between them")
     checking: str = Field(CHECKING, description="words of checking, with semicolons between them; they count as doubt")
     recap: str = Field("Let me see whether one of the steps so far is wrong:", description="the text that opens a recap")
+
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (
+            Tunable("begin_tokens", values=(0, 20, 100)),
+            Tunable("check_tokens", values=(0, 25, 125)),
+            Tunable("choose", values=("big", "agree")),
+        )
 
     async def think(self, chain: Chain) -> None:
         if self.begin_tokens:

@@ -16,6 +16,8 @@ from speculative.methods.base import Method
 from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
 from speculative.methods.threshold import explain_below, reaches
+from speculative.methods.tunable import Tunable, judged
+from speculative.trace.events import Judgement
 
 
 class TiltedBest(Method):
@@ -42,6 +44,9 @@ class TiltedBest(Method):
     least: float = Field(0.5, description="tilted reward that the drawn version needs to stay")
     step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
 
+    def tunables(self) -> tuple[Tunable, ...]:
+        return (Tunable("least", "below", judged),)
+
     async def think(self, chain: Chain) -> None:
         while chain.thinking:
             written = await self._versions(chain, "small")
@@ -57,10 +62,11 @@ class TiltedBest(Method):
                 for draft, scores, reward in zip(drafts, scoring.result(), rewarding.result(), strict=True)
             ]
             place = self._drawn(chain, tilted)
+            judgement = Judgement(tilted[place], self.least, "judge", "tilted reward")
             if reaches(tilted[place], self.least):
-                await chain.accept(drafts[place])
+                await chain.accept(drafts[place], judgement=judgement)
                 continue
-            chain.reject(drafts, explain_below("tilted reward", tilted[place], self.least))
+            chain.reject(drafts, explain_below("tilted reward", tilted[place], self.least), judgement=judgement)
             written = await self._versions(chain, "big")
             if not chain.thinking:
                 return
