@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeVar
 
-from speculative.errors import UnknownNameError, UsageError
+from speculative.errors import UnknownNameError, UsageError, quote
+from speculative.files import LONGEST_PATH
 
 T = TypeVar("T")
 
@@ -33,10 +34,12 @@ def load_class(spec: str, base: type[T], noun: str) -> type[T]:
     Raises:
         UsageError: There is no such file or class, or the file cannot be run.
     """
+    if len(spec) > LONGEST_PATH:
+        raise UsageError(f"{noun} {quote(spec)} is too long for a path; name a Python file")
     file, _, label = spec.partition(".py:") if ".py:" in spec else (spec.removesuffix(".py"), "", "")
     path = Path(f"{file}.py").expanduser().resolve()
     if not path.is_file():
-        raise UsageError(f"{noun} {spec!r}: {path} does not exist; name a Python file")
+        raise UsageError(f"{noun} {quote(spec)}: {path} does not exist; name a Python file")
     source = path.read_bytes()
     name = f"{FROM_FILE}{path.stem}_{blake2b(source + bytes(path), digest_size=6).hexdigest()}"
     module = sys.modules.get(name)
@@ -45,15 +48,17 @@ def load_class(spec: str, base: type[T], noun: str) -> type[T]:
         module.__file__ = str(path)
         try:
             exec(compile(source, path, "exec"), module.__dict__)  # the import system might take an older file from its cache
-        except Exception as error:
-            del sys.modules[name]
+        except BaseException as error:
+            del sys.modules[name]  # half a module would be found by the next call
+            if not isinstance(error, Exception | SystemExit):
+                raise
             reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
-            raise UsageError(f"{noun} {spec!r} cannot be loaded: {reason}") from error
+            raise UsageError(f"{noun} {quote(spec)} cannot be loaded: {reason}") from error
     kinds = {kind.__name__: kind for kind in classes_in(module, base)}
     if label and label not in kinds:
         raise UnknownNameError(f"{noun} class in {path.name}", label, list(kinds))
     if not label and len(kinds) != 1:
-        raise UsageError(f"{noun} {spec!r}: the file must hold one {noun}, got {len(kinds)}; write FILE.py:CLASS")
+        raise UsageError(f"{noun} {quote(spec)}: the file must hold one {noun}, got {len(kinds)}; write FILE.py:CLASS")
     return kinds[label] if label else next(iter(kinds.values()))
 
 
@@ -72,11 +77,13 @@ def installed_classes(group: str, base: type[T], noun: str) -> Iterator[tuple[ty
     for point in entry_points(group=group):
         origin = _origin(point)
         try:
-            loaded = point.load()
-        except Exception as error:
+            loaded: object = point.load()
+        except (Exception, SystemExit) as error:
             raise UsageError(f"the {noun} {point.name!r} of {origin} cannot be loaded: {error}; mend or remove the package") from error
         if not (isinstance(loaded, type) and issubclass(loaded, base)):
-            raise UsageError(f"the entry point {point.name!r} of the group {group} must be a subclass of {base.__name__}, got {loaded!r}")
+            raise UsageError(
+                f"the entry point {point.name!r} of the group {group} must be a subclass of {base.__name__}, got {quote(loaded)}"
+            )
         yield loaded, origin
 
 
@@ -87,15 +94,15 @@ def parse_spec(what: str, spec: str) -> tuple[str, dict[str, str]]:
     """
     name, bracket, inside = spec.partition("(")
     if bracket and not inside.endswith(")"):
-        raise UsageError(f"{what} {spec!r} has an open bracket; write it as name(field=value,…)")
+        raise UsageError(f"{what} {quote(spec)} has an open bracket; write it as name(field=value,…)")
     settings: dict[str, str] = {}
     for part in split_spec(inside.removesuffix(")"), ","):
         field, equals, value = part.partition("=")
         field = field.strip().replace("-", "_")
         if not equals:
-            raise UsageError(f"{what} {spec!r}: each part must be field=value, got {part!r}")
+            raise UsageError(f"{what} {quote(spec)}: each part must be field=value, got {quote(part)}")
         if field in settings:
-            raise UsageError(f"{what} {spec!r} gives {field} twice")
+            raise UsageError(f"{what} {quote(spec)} gives {field} twice")
         settings[field] = _unquoted(what, spec, value.strip())
     return name.strip(), settings
 
@@ -128,7 +135,7 @@ def _unquoted(what: str, spec: str, value: str) -> str:
     try:
         return str(json.loads(value))
     except ValueError:
-        raise UsageError(f"{what} {spec!r}: a value in quotes must be a string of JSON, got {value}") from None
+        raise UsageError(f"{what} {quote(spec)}: a value in quotes must be a string of JSON, got {value}") from None
 
 
 def _origin(point: EntryPoint) -> str:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-def reduce_error(error: BaseException) -> tuple[Any, ...]:
+def reduce_error(self: BaseException) -> tuple[Any, ...]:
     """Returns the parts from which pickle and copy make an error again.
 
     Python calls the class with the message alone, which an error with other arguments cannot take.
     """
-    return _restored, (type(error), error.args), vars(error)
+    return _restored, (type(self), self.args), vars(self)
 
 
 def _restored(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
@@ -59,11 +59,11 @@ class UnknownNameError(UsageError):
         from difflib import get_close_matches
 
         bare = {one.lstrip("-"): one for one in reversed(known)}
-        asked = name.lstrip("-")
+        asked = name[:LONGEST_QUOTE].lstrip("-")
         begun = [one for one in bare if len(asked) > 2 and one.startswith(asked)]
         close = [bare[one] for one in get_close_matches(asked, bare, n=1, cutoff=ALIKE) or begun]
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"unknown {kind} {name!r}{hint} (known: {', '.join(sorted(known)) or 'none'})")
+        super().__init__(f"unknown {kind} {quote(name)}{hint} (known: {', '.join(sorted(known)) or 'none'})")
         self.kind, self.name, self.known, self.closest = kind, name, known, close[0] if close else None
 
 
@@ -317,6 +317,19 @@ def requirement(mistakes: Sequence[ErrorDetails]) -> str:
         return f"{words} {bound}, got {shown_value(value)}"
     noun = "character" if isinstance(value, str) else "item"
     return f"{words} {bound} {noun}{'' if bound == 1 else 's'}, got {len(value)}"
+
+
+LONGEST_QUOTE = 80
+"""Characters of a user's value in an error."""
+
+
+def quote(value: Any) -> str:
+    """Returns a value's `repr`, which is cut if it is long."""
+    if isinstance(value, str | bytes) and len(value) > LONGEST_QUOTE:
+        value = value[:LONGEST_QUOTE]
+        return f"{value!r:.{LONGEST_QUOTE}}…"
+    text = repr(value)
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
 
 
 def shown_value(value: Any) -> str:

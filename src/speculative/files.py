@@ -11,6 +11,9 @@ from pathlib import Path
 
 from speculative.errors import UsageError
 
+LONGEST_PATH = 4096
+"""Characters of a path that a system can open, at most."""
+
 STDIN = "-"
 """The path that stands for standard input."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from speculative._sync import run_in_background
 from speculative.engines.base import Engine
 from speculative.engines.options import BUNDLED, ROLES, WRITING, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
-from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError, UsageError
+from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError, UsageError, quote, shown_value
 from speculative.methods.base import Method
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ class Pair(Mapping[str, Engine]):
     """
 
     def __init__(self, big: Engine, small: Engine, judge: Engine | None = None) -> None:
-        self._engines = {"big": big, "small": small} | ({"judge": judge} if judge else {})
+        self._engines = {"big": big, "small": small} | ({} if judge is None else {"judge": judge})
+        for role, engine in self._engines.items():
+            _check_engine(role, engine)
 
     @classmethod
     def open(
@@ -190,25 +192,36 @@ class Pair(Mapping[str, Engine]):
         return all(role in self._engines and abilities <= self._engines[role].abilities for role, abilities in needs.items())
 
 
+def _check_engine(role: str, engine: object) -> None:
+    """Raises `UsageError` for an object that cannot be an engine."""
+    abilities: object = getattr(engine, "abilities", None)
+    if abilities is None:
+        raise UsageError(f"{role} must be an Engine, got {quote(engine)}; Pair.open opens one by its spec")
+    if not isinstance(abilities, Set):
+        raise UsageError(f"the abilities of the engine {getattr(engine, 'name', role)} must be a set, got {shown_value(abilities)}")
+
+
 def check_spec(name: str, spec: object) -> None:
     """Raises `UsageError` for what is neither a text nor a list of texts."""
     several = cast("Sequence[object]", spec if isinstance(spec, list | tuple) else [spec])
     wrong = [one for one in several if not isinstance(one, str)]
     if wrong or not several:
-        raise UsageError(f"{name} must be the spec of an engine or a list of addresses, got {wrong[0] if wrong else spec!r:.80}")
+        raise UsageError(
+            f"{name} must be the spec of an engine or a list of addresses, got {quote(wrong[0] if wrong else cast('object', spec))}"
+        )
 
 
 def _check_options(options: object, tell: object) -> None:
     """Raises `UsageError` for options of no role, and for a listener of another type."""
     if not isinstance(options, Mapping | None):
-        raise UsageError(f"options must be a mapping of roles to EngineOptions, got {options!r:.80}")
+        raise UsageError(f"options must be a mapping of roles to EngineOptions, got {quote(options)}")
     for role, one in cast("Mapping[object, object]", options or {}).items():
         if role not in ROLES:
-            raise UsageError(f"options must be of the roles {', '.join(ROLES)}, got {role!r:.80}")
+            raise UsageError(f"options must be of the roles {', '.join(ROLES)}, got {quote(role)}")
         if not isinstance(one, EngineOptions):
             raise UsageError(f"the options of {role} must be EngineOptions, got {type(one).__name__}; write EngineOptions(key=…)")
     if tell is not None and not callable(tell):
-        raise UsageError(f"tell must be a function that takes a line, got {tell!r:.80}")
+        raise UsageError(f"tell must be a function that takes a line, got {quote(tell)}")
 
 
 def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable[[str], None] | None = None) -> Engine:
@@ -227,7 +240,7 @@ def open_engine(spec: Spec, options: EngineOptions | None = None, tell: Callable
 
         for name in IGNORED:
             if (value := getattr(options, name)) != getattr(EngineOptions(), name):
-                raise UsageError(f"{name} must be left out for {specs[0]}, which runs in this process, got {value!r}")
+                raise UsageError(f"{name} must be left out for {specs[0]}, which runs in this process, got {quote(value)}")
         return BundledEngine.open(specs[0].removeprefix("bundled:"), context=options.context)
     if kind == "tower":
         return _open_tower(specs[0], options, tell)

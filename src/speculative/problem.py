@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 
 from msgspec import Struct, structs
 
-from speculative.errors import UsageError
+from speculative.errors import UsageError, quote
 
 Role = Literal["big", "small", "judge"]
 ROLES: tuple[Role, ...] = ("big", "small")
@@ -32,7 +32,7 @@ def _bounds(
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise UsageError(f"{field} must be {'an integer' if whole else 'a number'}, got {value!r}")
+        raise UsageError(f"{field} must be {'an integer' if whole else 'a number'}, got {quote(value)}")
     if isinstance(value, float) and not isfinite(value):
         raise UsageError(f"{field} must be finite, got {value}")
     if not (value > low if above else value >= low):
@@ -64,6 +64,8 @@ def messages_of(given: str | Iterable[Turn]) -> tuple[Message, ...]:
     """
     if isinstance(given, str):
         return (Message("user", given),)
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"the messages must be a text or a list, got {quote(cast('object', given))}")
     return tuple(_message(number, turn) for number, turn in enumerate(given, 1))
 
 
@@ -74,15 +76,15 @@ def _message(number: int, turn: object) -> Message:
         fields = cast("Mapping[str, Any]", turn)
         role, content = fields.get("role"), fields.get("content")
     else:
-        raise UsageError(f"message {number} must be a Message or a dict with role and content, got {turn!r}")
+        raise UsageError(f"message {number} must be a Message or a dict with role and content, got {quote(turn)}")
     if role not in ("system", "user", "assistant"):
-        raise UsageError(f"message {number}: role must be system, user or assistant, got {role!r}")
+        raise UsageError(f"message {number}: role must be system, user or assistant, got {quote(role)}")
     if content is None:
         raise UsageError(f"message {number} must have a content")
     parts = cast("list[object]", content) if isinstance(content, list) else [content]
     texts = [cast("dict[str, object]", part).get("text") if isinstance(part, dict) else part for part in parts]
     if not all(isinstance(text, str) for text in texts):
-        raise UsageError(f"message {number}: content must be a text, got {content!r}")
+        raise UsageError(f"message {number}: content must be a text, got {quote(cast('object', content))}")
     return turn if isinstance(turn, Message) else Message(role, "\n".join(cast("list[str]", texts)))
 
 
@@ -90,7 +92,7 @@ def _texts(field: str, given: object) -> tuple[str, ...]:
     texts = (given,) if not isinstance(given, list | tuple) else tuple(cast("Sequence[object]", given))
     for text in texts:
         if not isinstance(text, str):
-            raise UsageError(f"{field} must be texts, got {text!r}")
+            raise UsageError(f"{field} must be texts, got {quote(text)}")
     return cast("tuple[str, ...]", texts)
 
 
@@ -150,10 +152,12 @@ class Problem(Struct, frozen=True):
     def __post_init__(self) -> None:
         structs.force_setattr(self, "messages", messages_of(self.messages))
         structs.force_setattr(self, "stop", _texts("stop", self.stop))
+        if not isinstance(self.sampling, Sampling):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"sampling must be a Sampling, got {quote(self.sampling)}; write Sampling(temperature=…)")
         if not isinstance(self.raw, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"raw must be true or false, got {self.raw!r}")
+            raise UsageError(f"raw must be true or false, got {quote(self.raw)}")
         if not isinstance(self.answer_instruction, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"answer_instruction must be a text, got {self.answer_instruction!r}")
+            raise UsageError(f"answer_instruction must be a text, got {quote(self.answer_instruction)}")
         if self.raw and len(self.messages) != 1:
             raise UsageError(f"a raw prompt must be one message, got {len(self.messages)}")
         if "" in self.stop:
@@ -173,7 +177,7 @@ class Problem(Struct, frozen=True):
         _bounds("prefill_every", self.prefill_every, 0, whole=True)
         _bounds("answer_tokens", self.answer_tokens, 0, whole=True, optional=True)
         if self.degrade not in get_args(Degrade):
-            raise UsageError(f"degrade must be one of {', '.join(get_args(Degrade))}, got {self.degrade!r}")
+            raise UsageError(f"degrade must be one of {', '.join(get_args(Degrade))}, got {quote(self.degrade)}")
 
     @classmethod
     def of(cls, text: str, **settings: Any) -> Problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from inspect import iscoroutinefunction
 from typing import Any, TypedDict, Unpack, cast, overload
 
 from speculative import __version__
@@ -13,7 +14,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.context import Prompts
 from speculative.chain.forgotten import watch_coroutines
 from speculative.chain.requests import Listener
-from speculative.errors import UsageError, engine_error
+from speculative.errors import UsageError, engine_error, quote
 from speculative.methods.base import Method
 from speculative.methods.errors import is_own, method_error, prepare
 from speculative.methods.registry import DEFAULT_METHOD, build
@@ -164,6 +165,7 @@ async def stream(
     """
     queue: asyncio.Queue[AnyEvent | TextDelta | None] = asyncio.Queue()
     listener: Listener | None = settings.pop("listener", None)
+    _check_listener(listener)
 
     def put(item: AnyEvent | TextDelta) -> None:
         if listener:
@@ -196,14 +198,23 @@ bundled_pair: PerProcess[Pair] = PerProcess(lambda: Pair.open())
 def _check_types(method: object, pair: object, wrappers: object, listener: object) -> None:
     """Raises `UsageError` for an argument of the wrong type."""
     if not isinstance(method, str | Method):
-        raise UsageError(f"the method must be a name or a Method, got {method!r}")
+        raise UsageError(f"the method must be a name or a Method, got {quote(method)}")
     if pair is not None and not isinstance(pair, Pair):
-        raise UsageError(f"the pair must be a Pair, got {pair!r}")
-    if listener is not None and not callable(listener):
-        raise UsageError(f"the listener must be callable, got {listener!r}")
+        raise UsageError(f"the pair must be a Pair, got {quote(pair)}")
+    _check_listener(listener)
     names = cast("Sequence[object]", wrappers) if isinstance(wrappers, Sequence) else [wrappers]
     if not all(isinstance(name, str) for name in names):
-        raise UsageError(f"wrappers must be names, got {wrappers!r}")
+        raise UsageError(f"wrappers must be names, got {quote(cast('object', wrappers))}")
+
+
+def _check_listener(listener: object) -> None:
+    """Raises `UsageError` unless a listener can be called without `await`."""
+    if listener is None:
+        return
+    if not callable(listener):
+        raise UsageError(f"the listener must be callable, got {quote(listener)}")
+    if iscoroutinefunction(listener) or iscoroutinefunction(type(listener).__call__):
+        raise UsageError(f"the listener must be a plain function, got {quote(listener)}; write `def` without `async`")
 
 
 def _problem(problem: Problem | str | Sequence[Turn], settings: dict[str, Any]) -> tuple[Problem, dict[str, Any]]:
@@ -214,10 +225,14 @@ def _problem(problem: Problem | str | Sequence[Turn], settings: dict[str, Any]) 
     if isinstance(problem, Problem):
         if own or sampling:
             raise UsageError(f"{', '.join([*own, *sampling])} cannot be given beside a Problem; set them in the Problem")
-        return problem, params
+        return _with_user_last(problem), params
     if not isinstance(problem, str | list | tuple):
-        raise UsageError(f"the problem must be a text, chat messages or a Problem, got {problem!r}")
-    made = Problem(messages_of(problem), sampling=Sampling(**sampling), **own)
-    if made.messages[-1].role == "assistant":
+        raise UsageError(f"the problem must be a text, chat messages or a Problem, got {quote(problem)}")
+    return _with_user_last(Problem(messages_of(problem), sampling=Sampling(**sampling), **own)), params
+
+
+def _with_user_last(problem: Problem) -> Problem:
+    """Returns a problem. Raises `UsageError` if it ends with a reply."""
+    if problem.messages[-1].role == "assistant" and not problem.raw:
         raise UsageError("the last message must be of the role user, got assistant")
-    return made, params
+    return problem

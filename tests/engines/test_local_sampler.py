@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from speculative.engines.local.sampler import Rule, Sampler, logprobs, stream_key, uniforms
-from speculative.engines.local.stops import Stops, ends_in
+from speculative.engines.local.stops import Stops
 
 SIZE = 24
 settings = st.tuples(
@@ -130,5 +130,24 @@ def test_stop_ids_and_nothing_to_stop_for() -> None:
     tokenizer: Any = Letters([b"a", b"b", b""])
     assert Stops((), (1, 77), tokenizer, 3).flags.tolist() == [0, 2, 0]
     assert not Stops(("",), (), tokenizer, 3).any
-    assert ends_in(b"xab", b"ab c")
-    assert not ends_in(b"xab", b"ca")
+    assert Stops(("xab",), (), tokenizer, 3).flags.tolist() == [0, 1, 0]
+
+
+def test_many_stop_strings_cost_little() -> None:
+    class Counted(bytes):
+        """Counts how often it is searched for a stop string."""
+
+        searches = 0
+
+        def __contains__(self, stop: object) -> bool:
+            Counted.searches += 1
+            return super().__contains__(stop)  # type: ignore[operator]
+
+    class Single(Letters):
+        def to_bytes(self, ids: Any) -> bytes:
+            return self.tokens[ids[0]]
+
+    tokenizer: Any = Single([Counted(b"ab"), Counted(b"cd")])
+    stops = Stops(tuple(f"{number:06}b" for number in range(10_000)), (), tokenizer, 2)
+    assert stops.flags.tolist() == [0, 0]
+    assert Counted.searches < 100

@@ -17,6 +17,7 @@ from msgspec import UNSET, structs
 
 from speculative._sync import end_all
 from speculative.chain.budget import NO_EXTRA, Budget, Reservation, TokenLimit, Use
+from speculative.chain.engine_output import check_books, check_completions, check_rewards, check_scores, check_tokens
 from speculative.chain.prefix_memory import PrefixMemory
 from speculative.chain.text_stream import EndRule, TextStream, cut, extended
 from speculative.engines.base import (
@@ -75,6 +76,7 @@ class EngineCalls:
         """Returns the log-probabilities of the continuations' tokens, and the cost."""
         with CallMeter(self, role, "score", seed, prefixes) as meter, TypedErrors(engine):
             scores = await engine.score(prefixes, continuations, key=self.key, stats=meter.stats, **({"top": top} if top else {}))
+            check_scores(engine, scores, continuations)
         for entry, prefix, ids in zip(meter.seen.entries, prefixes, continuations, strict=True):
             self.memory.extend(role, entry, prefix, ids)
         return scores, meter.cost
@@ -83,6 +85,7 @@ class EngineCalls:
         """Returns the rewards of the texts, and the cost of the call."""
         with CallMeter(self, role, "reward", seed, texts) as meter, TypedErrors(engine):
             rewards = await engine.reward(texts, key=self.key, stats=meter.stats)
+            check_rewards(engine, rewards, texts)
         return rewards, meter.cost
 
     async def close(self) -> None:
@@ -215,6 +218,7 @@ class EngineCall:
         self._text = TextStream(self._decoder, self._ends[0] if self._streams else None)
         self._told, self._before = 0, tuple[int, ...]()
         self._asked = decoding.max_tokens
+        self._most = max(decoding.max_tokens, min(limit.tokens, decoding.max_tokens + 2 * LONGEST_CHARACTER))
         self._reservation: Reservation | None = None
 
     def __enter__(self) -> EngineCall:
@@ -246,6 +250,7 @@ class EngineCall:
                         if self._display_top is None or self._told:
                             raise
                         self._display_top = None  # a server may refuse so many likely tokens; the text does not depend on them
+                check_books(self.engine, found, meter.stats)
         finally:
             HAS_FALLBACK.reset(spared)
         for place, completion in enumerate(found):
@@ -263,6 +268,7 @@ class EngineCall:
         with TypedErrors(self.engine):
             decoding = self._limited(self.decoding, self._asked)
             found = list(await self.engine.complete(self.prefixes, decoding, key=self._calls.key, stats=stats))
+            check_completions(self.engine, found, len(self.prefixes), decoding.n, self._most)
         for place, several in enumerate(found):
             several = [await self._grown(place, number, one, stats) for number, one in enumerate(several)]
             found[place] = [self._cut(place, one) for one in await self._whole_characters(self.prefixes[place], several, stats)]
@@ -276,7 +282,9 @@ class EngineCall:
             self._before, stats.written = completion.ids, ()
             with TypedErrors(self.engine):
                 decoding = self._resumed(place, number, len(completion.ids), more)
-                ((rest,),) = await self.engine.complete([prefix], decoding, key=self._calls.key, stats=stats)
+                more_found = await self.engine.complete([prefix], decoding, key=self._calls.key, stats=stats)
+                check_completions(self.engine, more_found, 1, 1, self._most - len(completion.ids))
+                ((rest,),) = more_found
             completion, asked = extended(completion, rest), asked + more
         return completion
 
@@ -289,7 +297,9 @@ class EngineCall:
             self._before = ()
             with TypedErrors(self.engine):
                 decoding = self._limited(structs.replace(self.decoding, stop=()), asked)  # past the place where it was cut
-                (again,) = await self.engine.complete([prefix], decoding, key=self._calls.key, stats=stats)
+                longer = await self.engine.complete([prefix], decoding, key=self._calls.key, stats=stats)
+                check_completions(self.engine, longer, 1, decoding.n, self._most)
+            (again,) = longer
             grown = {i: again[i] for i, size in short.items() if len(again[i].ids) > size}
             if not grown:
                 break
@@ -320,7 +330,7 @@ class EngineCall:
 
         The rest of the stream is not waited for.
         """
-        completion, seen = None, list[int]()
+        completion, seen, most = None, list[int](), self._most - len(prefix) + len(self.prefixes[0])
         with TypedErrors(self.engine):
             stream = self.engine.stream(prefix, decoding, key=self._calls.key, stats=stats)
         try:
@@ -335,6 +345,8 @@ class EngineCall:
                     raise _typed(self.engine, error) from error
                 completion = delta.completion
                 seen += delta.ids
+                whole = completion.ids if completion else seen
+                check_tokens(self.engine, completion.ids if completion else delta.ids, whole, most)
                 if text := self._text.add(delta.ids):
                     self._pass_on(text, self._text.ids)
                     if self._taken:
@@ -429,6 +441,8 @@ class EngineCall:
         if not self._streams:
             written = Completion((*self._before, *stats.written), "cut")
             ids = written.ids[: len(written.ids) - kept_text(self._decoder, written)[1]]
+        if len(ids) > stats.produced_tokens:  # of an engine that does not count
+            return None
         if self._make_proposal and ids:
             self.partial = self._make_proposal(Completion(ids, "cut", authors=stats.authors))
         return self.partial

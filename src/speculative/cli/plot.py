@@ -31,7 +31,7 @@ def plot(
     check_writable(out)
     try:
         rows = msgspec.json.decode(read_text(results), type=list[MethodSummary])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UsageError(f"{results} must be the output of `speculative compare --json`: {error}") from None
     tasks = list(dict.fromkeys(row.task for row in rows))
     if len(tasks) != 1:

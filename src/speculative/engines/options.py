@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from speculative._plugins import split_spec
-from speculative.errors import UsageError, usage_error_from
+from speculative.errors import UsageError, quote, usage_error_from
 from speculative.problem import Role
 from speculative.redaction import read_secret, redact
 
@@ -135,7 +136,7 @@ def engine_kind(specs: Sequence[str]) -> EngineKind:
         f"{', '.join(SHIPPED)}, http://HOST:PORT/v1, a model's hub name or folder (with vLLM), a GGUF file (with llama.cpp), "
         "or METHOD(SMALL,BIG)"
     )
-    raise UsageError(f"unknown engine {', '.join(specs)!r}; use {known}")
+    raise UsageError(f"unknown engine {quote(', '.join(specs))}; use {known}")
 
 
 def is_model_name(spec: str) -> bool:
@@ -169,6 +170,10 @@ class TowerParts(Struct, frozen=True):
     fields: dict[str, str]
 
 
+DEEPEST = 16
+"""Brackets of a tower's spec that are open at once, at most."""
+
+
 def tower_parts(spec: str) -> TowerParts:
     """Splits the spec of a tower.
 
@@ -181,28 +186,37 @@ def tower_parts(spec: str) -> TowerParts:
     """
     form = "write it as METHOD(SMALL,BIG,field=value,…)"
     if not _is_balanced(spec):
-        raise UsageError(f"tower {spec!r} must close each of its brackets, got {spec.count('(')} of ( and {spec.count(')')} of ); {form}")
+        raise UsageError(
+            f"tower {quote(spec)} must close each of its brackets, got {spec.count('(')} of ( and {spec.count(')')} of ); {form}"
+        )
+    if (depth := _depth(spec)) > DEEPEST:
+        raise UsageError(f"a tower must have at most {DEEPEST} brackets in each other, got {depth}; make it flatter")
     *wrappers, inner = split_spec(spec.strip(), "*") or [""]
     name, bracket, inside = inner.partition("(")
     if not bracket or not inside.endswith(")"):
-        raise UsageError(f"tower {spec!r} must end with its bracket; {form}")
+        raise UsageError(f"tower {quote(spec)} must end with its bracket; {form}")
     if not name.strip():
-        raise UsageError(f"tower {spec!r} must begin with the name of a method; {form}")
+        raise UsageError(f"tower {quote(spec)} must begin with the name of a method; {form}")
     engines, fields = dict[str, Spec](), dict[str, str]()
     for part in split_spec(inside[:-1], ","):
         field, equals, value = part.partition("=")
         named = bool(equals) and FIELD.fullmatch(field.strip()) is not None
         role = field.strip() if named else next((role for role in ("small", "big") if role not in engines), "")
         if not role:
-            raise UsageError(f"tower {spec!r} must have two engines, got {part!r} as another; name a judge as judge={part}")
+            raise UsageError(f"tower {quote(spec)} must have two engines, got {quote(part)} as another; name a judge as judge={part}")
         target: dict[str, Any] = engines if role in ROLES else fields
         role = role.replace("-", "_")
         if role in target:
-            raise UsageError(f"tower {spec!r} gives {role} twice")
+            raise UsageError(f"tower {quote(spec)} gives {role} twice")
         target[role] = _replicas(value if named else part) if role in ROLES else value.strip()
     if missing := [role for role in ("small", "big") if role not in engines]:
-        raise UsageError(f"tower {spec!r} must have an engine for {' and '.join(missing)}; {form}")
+        raise UsageError(f"tower {quote(spec)} must have an engine for {' and '.join(missing)}; {form}")
     return TowerParts("*".join([*wrappers, name.strip()]), engines, fields)
+
+
+def _depth(text: str) -> int:
+    """Returns the largest number of brackets that are open at once."""
+    return max(accumulate((character == "(") - (character == ")") for character in text))
 
 
 def _is_balanced(text: str) -> bool:

@@ -83,7 +83,7 @@ def read(path: Path, settings: Mapping[str, Any]) -> Grid:
     try:
         text = read_text(path, f"the grid {path}", "name a YAML file, see examples/seed.yaml")
         values, top = yaml.safe_load(text), cast("Any", yaml).compose(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"the grid {path} must be YAML: {error}; see examples/seed.yaml") from None
     if not isinstance(values, dict):
         raise UsageError(f"the grid {path} must have the keys `tasks` and `methods`; see examples/seed.yaml")

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from speculative.chain.chain import Chain
+from speculative.methods.ballots import MOST_CHAINS
 from speculative.methods.base import Method
 from speculative.methods.cascade import try_small
 from speculative.methods.driving import LoadDriver, StepCheck
@@ -50,7 +51,7 @@ class Auto(Method):
     allow: Literal["checked", "small", "cascade"] = Field(
         "checked", description="whether small may also write without a check, or solve the problem first (`cascade`)"
     )
-    samples: int = Field(3, ge=1, description="chains that small writes in a cascade")
+    samples: int = Field(3, ge=1, le=MOST_CHAINS, description="chains that small writes in a cascade")
     agree: float = Field(0.6, gt=0, le=1, description="share of equal answers that is enough in a cascade")
     profile: str = Field("", description=f"a shipped profile of the hardware; that of {FILE}, or {DEFAULT}, unless given")
     layout: Literal["c", "e", "e-mps", "f"] = Field("c", description="the layout of the servers, as `speculative plan` names them")

@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from speculative.answers import extract_answer, normalize_answer
 
+MOST_CHAINS = 1024
+"""Chains of one problem at most. A chain may start 4,096 children before it grows (`chain/progress.py`)."""
+
 
 class Ballot(Struct, frozen=True):
     """The answer of a chain, as it is counted, and the weight of its vote: at most 1."""

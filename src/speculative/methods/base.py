@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from speculative.chain.chain import Chain
 from speculative.errors import ChainStateError
-from speculative.methods.definition import check_definition, check_field_names
+from speculative.methods.definition import check_definition, check_field_names, check_needs
 from speculative.methods.families import Family
 from speculative.methods.tunable import GradedTrace, Tunable
 from speculative.problem import Problem
@@ -164,6 +164,7 @@ class Method(BaseModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         check_field_names(cls.__name__, cls.model_fields)
+        check_needs(cls.__name__, cls.needs)
         for name in ("think", "run"):
             found = cls.__dict__.get(name)
             if inspect.isfunction(found):

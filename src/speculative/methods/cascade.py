@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from speculative.chain.chain import Chain
-from speculative.methods.ballots import count_key
+from speculative.methods.ballots import MOST_CHAINS, count_key
 from speculative.methods.base import Method
 from speculative.methods.big_only import BigOnly
 from speculative.methods.families import Family
@@ -33,7 +33,7 @@ class Cascade(Method):
     parallel: ClassVar[bool] = True
     chains_field: ClassVar[str | None] = "samples"
 
-    samples: int = Field(3, ge=1, description="chains that small writes")
+    samples: int = Field(3, ge=1, le=MOST_CHAINS, description="chains that small writes")
     agree: float = Field(0.6, gt=0, le=1, description="share of equal answers that is enough")
 
     def tunables(self) -> tuple[Tunable, ...]:

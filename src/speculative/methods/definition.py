@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from types import FunctionType
+from typing import Any, cast, get_args
 
-from speculative.errors import UsageError
+from speculative.engines.base import Ability
+from speculative.errors import UnknownNameError, UsageError, quote
+from speculative.problem import Role
 
 RUNNER_OWNS = frozenset(
     [
@@ -54,6 +57,19 @@ def check_field_names(method: str, fields: Iterable[str]) -> None:
     if taken := sorted(RUNNER_OWNS.intersection(fields)):
         words = "names {} belong to the runner; choose others" if taken[1:] else "name {} belongs to the runner; choose another"
         raise TypeError(f"{method}: the field {words.format(', '.join(taken))}")
+
+
+def check_needs(method: str, needs: object) -> None:
+    """Raises `UsageError` unless `needs` names roles with sets of abilities."""
+    if not isinstance(needs, Mapping):
+        raise UsageError(f'{method}.needs must be a dict of roles, got {quote(needs)}; write {{"big": {{"score"}}}}')
+    for role, abilities in cast("Mapping[Any, Any]", needs).items():
+        if role not in get_args(Role):
+            raise UsageError(f"{method}.needs: {UnknownNameError('role', role, list(get_args(Role)))}")
+        if not isinstance(abilities, Set):
+            raise UsageError(f"{method}.needs must have a set of abilities for {role}, got {quote(abilities)}")
+        if unknown := sorted(map(str, cast("Set[object]", abilities) - set(get_args(Ability)))):
+            raise UsageError(f"{method}.needs: {UnknownNameError('ability', unknown[0], list(get_args(Ability)))}")
 
 
 def check_definition(method: str, function: FunctionType) -> None:

@@ -60,7 +60,7 @@ def read_table(text: str) -> PolicyTable:
     """Reads a table from JSON. Raises `ValueError` that names the mistake."""
     try:
         return msgspec.json.decode(text, type=PolicyTable)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"a policy must be a JSON table of `speculative tune policy`: {error}") from None
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from speculative.errors import UnknownNameError, UsageError, describe_mistake
-from speculative.files import read_text
+from speculative.errors import UnknownNameError, UsageError, describe_mistake, quote
+from speculative.files import LONGEST_PATH, read_text
 
 MARK = "@"
 """The beginning of a file's name where a method or the value of a parameter is expected."""
@@ -58,11 +58,11 @@ def read_preset(spec: str) -> MethodPreset:
     Raises `UsageError` that names the file, the key and the value.
     """
     path = path_of(spec)
-    if not spec.removeprefix(MARK):
-        raise UsageError(f"a preset must be named, got {spec!r}; write @FILE, {HINT}")
+    if not spec.removeprefix(MARK) or len(spec) > LONGEST_PATH:
+        raise UsageError(f"a preset must be named, got {quote(spec)}; write @FILE, {HINT}")
     try:
         return MethodPreset.model_validate(tomllib.loads(read_text(path, f"the preset {path}", HINT)))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"the preset {path} must be TOML: {error}; {HINT}") from None
     except ValidationError as error:
         raise UsageError(f"the preset {path}: {'; '.join(map(_describe, error.errors()))} ({HINT})") from None

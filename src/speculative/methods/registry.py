@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from speculative._plugins import classes_in, installed_classes, is_path, load_class, parse_spec
-from speculative.errors import UnknownNameError, UsageError, describe_mistake
+from speculative.errors import UnknownNameError, UsageError, describe_mistake, quote
 from speculative.files import read_text
 from speculative.methods.base import Method
 from speculative.methods.preset import MARK, folder_of, is_file, read_preset
@@ -72,14 +72,20 @@ def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method
             raise UsageError(f"{name} is {'no' if wrapper else 'a'} wrapper; wrappers are named with --with, and nothing else is")
         return found
     if paths and re.search(r"[/\\]|\.[A-Za-z]\w*$", name):
-        raise UsageError(f"{'wrapper' if wrapper else 'method'}: a method's file must end in .py, got {name!r}; write FILE.py:CLASS")
+        raise UsageError(f"{'wrapper' if wrapper else 'method'}: a method's file must end in .py, got {quote(name)}; write FILE.py:CLASS")
     for method in registered().values():
         if name.replace("-", "_") in (method.name(), *method.aliases) and issubclass(method, Wrapper) == wrapper:
             return method
     if name in names(not wrapper):
         step = "name it as the method" if wrapper else "name a method, and the wrapper under `with`"
-        raise UsageError(f"{name!r} is {'a method' if wrapper else 'a wrapper'}, got as {'a wrapper' if wrapper else 'the method'}; {step}")
+        raise UsageError(
+            f"{quote(name)} is {'a method' if wrapper else 'a wrapper'}, got as {'a wrapper' if wrapper else 'the method'}; {step}"
+        )
     raise UnknownNameError("wrapper" if wrapper else "method", name, names(wrapper))
+
+
+MOST_WRAPPERS = 32
+"""Wrappers around one method, at most."""
 
 
 def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers: Iterable[str] = (), *, paths: bool = True) -> Method:
@@ -99,12 +105,14 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
         method = build(_construct(find(preset.method, paths=False), {**preset.params, **(params or {})}, folder), wrappers=preset.wrappers)
     else:
         method = _construct(find(name, paths=paths), params or {}, folder)
-    for spec in wrappers:
+    for number, spec in enumerate(wrappers, 1):
+        if number > MOST_WRAPPERS:
+            raise UsageError(f"a method must have at most {MOST_WRAPPERS} wrappers; leave some out")
         label, settings = parse_spec("wrapper", spec)
         kind = find(label, paths=paths, wrapper=True)
         if "inner" in settings:
             raise UsageError(
-                f"wrapper {spec!r}: `inner` cannot be set, since it is the method that the wrapper is put around; leave it out"
+                f"wrapper {quote(spec)}: `inner` cannot be set, since it is the method that the wrapper is put around; leave it out"
             )
         method = _construct(kind, {"answer_by": method.answer_by, **settings, "inner": method})
     return method

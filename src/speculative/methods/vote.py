@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from speculative.chain.chain import Chain
-from speculative.methods.ballots import Ballot, count_key, elect, is_decided
+from speculative.methods.ballots import MOST_CHAINS, Ballot, count_key, elect, is_decided
 from speculative.methods.base import Method
 from speculative.methods.confidence import mean_probability
 from speculative.methods.families import Family
@@ -43,7 +43,7 @@ class Vote(Wrapper):
     parallel: ClassVar[bool] = True
     chains_field: ClassVar[str | None] = "ballots"
 
-    ballots: int = Field(5, ge=1, description="chains that vote")
+    ballots: int = Field(5, ge=1, le=MOST_CHAINS, description="chains that vote")
     weights: Literal["equal", "confidence"] = Field("equal", description="how much each vote weighs")
     stop_early: bool = Field(False, description="stop when the rest cannot change the answer")
     plans: str = Field("", description="strategies, with semicolons between them; each chain is told the next one")

@@ -152,7 +152,7 @@ def read_field(path: Path) -> FieldFile:
     text = read_text(path, f"the field {path}", "name a YAML file, see examples/field.yaml")
     try:
         field = FieldFile.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"the field {path} must be YAML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]

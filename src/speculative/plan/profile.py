@@ -122,7 +122,7 @@ def load_profile(name: str | Path) -> Profile:
             raise UsageError(f"profile {name} cannot be read: {error.strerror}; name a file, or one of {known}") from None
     try:
         found = msgspec.json.decode(data, type=Profile)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UsageError(f"profile {name} must be a file of `speculative profile`: {error}") from None
     if found.version != VERSION:
         raise UsageError(f"profile {name} must have version {VERSION}, got {found.version}; measure the servers again")

@@ -69,7 +69,7 @@ class Run:
         for number, line in enumerate(data[: _whole(data)].splitlines(), 1):
             try:
                 entries.append(msgspec.json.decode(line, type=dict[str, Any]))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, RecursionError) as error:
                 raise UsageError(f"{path}, line {number} is damaged: {error}; remove that line") from None
         return entries
 
@@ -177,7 +177,7 @@ def _samples(path: Path) -> tuple[list[Sample], int]:
     for number, line in enumerate(data[:whole].splitlines(), 1):
         try:
             samples.append(_restored(_decoder.decode(line), methods))
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise UsageError(f"{path}, line {number} must be a sample: {error}; name another folder") from None
     return samples, whole
 

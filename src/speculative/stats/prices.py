@@ -88,7 +88,7 @@ class Prices(_Table):
         try:
             text = read_text(path, f"prices {path}", "name a TOML file, docs/statistics.md shows one")
             return cls.model_validate(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise UsageError(f"prices {path} must be TOML: {error}") from None
         except ValidationError as error:
             raise UsageError(f"prices {path}: {'; '.join(map(_describe, error.errors()))}") from None

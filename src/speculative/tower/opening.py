@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from speculative.engines.options import ROLES, EngineOptions, Spec, flat_fields, tower_parts
-from speculative.errors import UsageError
+from speculative.errors import UsageError, quote
 from speculative.methods.base import Method
 from speculative.methods.registry import build, names
 from speculative.problem import Degrade
@@ -38,7 +38,7 @@ def tower_plan(spec: str, options: EngineOptions) -> TowerPlan:
     own = {name: value for name, value in parts.fields.items() if name in flat}
     degrade = parts.fields.get("degrade", "fail")
     if degrade not in DEGRADE:
-        raise UsageError(f"tower {spec!r}: degrade must be one of {', '.join(DEGRADE)}, got {degrade!r}")
+        raise UsageError(f"tower {quote(spec)}: degrade must be one of {', '.join(DEGRADE)}, got {quote(degrade)}")
     params = {name: value for name, value in parts.fields.items() if name not in own and name != "degrade"}
     defaults = EngineOptions()
     for name, value in options:
@@ -49,6 +49,6 @@ def tower_plan(spec: str, options: EngineOptions) -> TowerPlan:
     if name.replace("-", "_") in names(wrappers=True):
         single = build("random_switch", {}, [name]).chains_at_once == 1
         advice = f"write it as {name}*METHOD(SMALL,BIG,field=value,…)" if single else "name a method that writes one chain"
-        raise UsageError(f"tower {spec!r} must run a method, got the wrapper {name}; {advice}")
+        raise UsageError(f"tower {quote(spec)} must run a method, got the wrapper {name}; {advice}")
     method = build(name, params, wrappers[::-1])
     return TowerPlan(method, parts.engines, {role: EngineOptions.of(role, own).over(shared) for role in ROLES}, DEGRADE[degrade])

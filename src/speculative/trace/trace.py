@@ -158,7 +158,7 @@ class Trace:
                 header, *rest = _saved_result(header)
                 lines = [lines[0], *map(_encoder.encode, rest)]
             version = header["speculative_trace"]
-        except (msgspec.DecodeError, msgspec.ValidationError, IndexError, KeyError):
+        except (msgspec.DecodeError, RecursionError, IndexError, KeyError):
             raise TraceFormatError(
                 f"{path} is not a trace: its first line must be a trace header; `speculative ask --trace FILE` writes one"
             ) from None
@@ -171,7 +171,7 @@ class Trace:
         for number, line in numbered:
             try:
                 events.append(_decoder.decode(_with_new_names(line)))
-            except msgspec.ValidationError as error:
+            except (msgspec.ValidationError, RecursionError) as error:
                 raise TraceFormatError(f"{path}, line {number} is damaged: {error}; the file was changed") from None
             except msgspec.DecodeError as error:
                 if warn and events and number == numbered[-1][0]:
@@ -180,7 +180,11 @@ class Trace:
                 raise TraceFormatError(f"{path}, line {number} is damaged: {error}; the file may be cut off") from None
         if events and not isinstance(events[0], Started):
             raise TraceFormatError(f"{path} must begin with the event `started` after its header; the file was changed or cut")
-        if damage := find_damage(events):
+        try:
+            damage = find_damage(events)
+        except RecursionError as error:
+            raise TraceFormatError(f"{path} is damaged: its children are nested too deeply ({error}); the file was changed") from None
+        if damage:
             place, reason = damage
             raise TraceFormatError(f"{path}, line {numbered[place][0]} is damaged: {reason}; the file was changed or cut")
         return cls(events, version)

@@ -57,7 +57,7 @@ class Shape(Struct, frozen=True):
             known = config["model_type"] == "qwen2" and rope.get("rope_type", "default") == "default"
         except FileNotFoundError:
             raise WeightsError(f"{path}: there is no such file; name a folder that holds a model") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise WeightsError(f"{path}: not a model's configuration ({type(error).__name__}: {error}); {AGAIN}") from error
         if not known or config.get("use_sliding_window"):
             raise WeightsError(f"{path}: the bundled engine runs plain Qwen2 models only; serve this one and give its URL")
@@ -89,7 +89,7 @@ def read_tensors(path: Path) -> dict[str, Array]:
             tensors[name] = values.reshape(entry["shape"])
     except FileNotFoundError:
         raise WeightsError(f"{path}: there is no such file; {AGAIN}") from None
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
         raise WeightsError(f"{path}: damaged weights ({error}); {AGAIN}") from error
     return tensors
 

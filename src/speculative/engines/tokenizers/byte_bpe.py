@@ -39,7 +39,7 @@ class ByteBpeTokenizer(TokenTable):
             self.read_added(spec)
         except FileNotFoundError:
             raise WeightsError(f"{path}: there is no such file; a model folder needs its tokenizer.json") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise WeightsError(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch the model folder again") from error
         self._read_bytes(vocabulary)
         self._tokenizer = self._plain(spec)

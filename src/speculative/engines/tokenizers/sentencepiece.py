@@ -34,7 +34,7 @@ class SentencePieceTokenizer(TokenTable):
             spec = spec or cast("Spec", json.loads(path.read_text(encoding="utf-8")))
             vocabulary = cast("dict[str, int]", spec["model"]["vocab"])
             self.read_added(spec)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise WeightsError(f"{path}: not a tokenizer ({type(error).__name__}: {error}); fetch it again") from None
         byte_ids = self._read_bytes(vocabulary)
         self._lacking = frozenset(range(256)) - frozenset(byte_ids)

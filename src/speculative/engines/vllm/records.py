@@ -93,7 +93,7 @@ def read_records() -> dict[Path, ServerRecord]:
     for file in sorted(state_folder().glob(f"*{SUFFIX}")):
         try:
             record = msgspec.json.decode(file.read_bytes(), type=ServerRecord)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, RecursionError, msgspec.DecodeError):
             continue
         if record.host not in ("", node()):
             continue
