@@ -1,4 +1,4 @@
-"""Checks the output of an engine, so that a chain's limits and books hold with any engine."""
+"""Checks the output of an engine, so that limits and books hold with any."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_books(engine: Engine, found: Sequence[Completion], stats: CallStats) -
 
 
 def check_scores(engine: Engine, scores: Sequence[Scores], continuations: Sequence[Ids]) -> None:
-    """Raises `EngineError` unless each token of each continuation has its log-probability."""
+    """Raises `EngineError` unless each token has its log-probability."""
     wanted, sizes = list(map(len, continuations)), list(map(len, scores))
     if sizes != wanted:
         raise _wrong(engine, f"must score every token, got {_listed(sizes)} log-probabilities for {_listed(wanted)} tokens")
