@@ -35,7 +35,9 @@ class SpeculativeError(Exception):
     """
 
     exit_code = 1
-    __reduce__ = reduce_error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_error(self)
 
 
 class UsageError(SpeculativeError):

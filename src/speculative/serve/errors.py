@@ -44,7 +44,8 @@ KINDS = {401: "authentication_error", 429: "rate_limit_error", 500: "internal_er
 class ApiError(Exception):
     """An error reply: status, code and one line. `retry_after` is in seconds."""
 
-    __reduce__ = reduce_error
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_error(self)
 
     def __init__(
         self, status: int, message: str, *, code: str | None = None, param: str | None = None, retry_after: int | None = None
