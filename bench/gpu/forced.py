@@ -38,8 +38,8 @@ class ForcedLikelihoodVerify(LikelihoodVerify):
 
     acceptance: float = Field(0.8, ge=0, le=1, description="share of steps that are kept")
 
-    async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
-        await super()._judge(chain, step)
+    async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
+        await super().judge(chain, step)
         return verdict(chain, self.acceptance)
 
 
@@ -48,8 +48,8 @@ class ForcedStepVerify(StepVerify):
 
     acceptance: float = Field(0.8, ge=0, le=1, description="share of steps that are kept")
 
-    async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
-        await super()._judge(chain, step)
+    async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
+        await super().judge(chain, step)
         return verdict(chain, self.acceptance)
 
 

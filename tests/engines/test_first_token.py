@@ -9,6 +9,7 @@ import pytest
 import speculative
 from speculative.engines.base import CallStats, Decoding
 from speculative.engines.http import client as http
+from speculative.engines.http import retries
 from speculative.engines.http.client import Deadlines
 from speculative.engines.http.engine import OpenAIEngine
 from speculative.errors import EngineTimeoutError, EngineUnreachableError
@@ -31,12 +32,12 @@ def kind(request):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    real = http.stamina.retry_context
+    real = retries.stamina.retry_context
 
     def quick(on, **settings):
         return real(on, attempts=settings["attempts"], timeout=settings["timeout"], wait_initial=0.01, wait_max=0.02, wait_jitter=0.01)
 
-    monkeypatch.setattr(http.stamina, "retry_context", quick)
+    monkeypatch.setattr(retries.stamina, "retry_context", quick)
 
 
 @contextlib.asynccontextmanager

@@ -72,7 +72,7 @@ def test_the_ballots_of_a_vote_are_chains():
         for wrappers, place in (
             ("vote(ballots=7)", "with.ballots"),
             (["vote(ballots=3)", "vote(ballots=4)"], "with[1].ballots"),
-            (["early_exit", "vote(ballots=8001)", "vote(ballots=8000)"], "with[1].ballots"),
+            (["early_exit", "vote(ballots=1001)", "vote(ballots=1000)"], "with[1].ballots"),
         ):
             refused = served.post(json={**ASK, "with": wrappers})
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, place)

@@ -46,9 +46,9 @@ class StepVerify(Method):
 
     async def think(self, chain: Chain) -> None:
         first, tokens = self.first_big_steps, self.step_tokens
-        await verify_steps(chain, self._judge, pipeline=self.pipeline, first_big_steps=first, step_tokens=tokens)
+        await verify_steps(chain, self.judge, pipeline=self.pipeline, first_big_steps=first, step_tokens=tokens)
 
-    async def _judge(self, chain: Chain, step: Draft) -> Judgement | None:
+    async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
         if self.gate == "small":
             scores = await judge_step(chain, "small", step)
             high = sum(probability for score, probability in scores.items() if score >= self.threshold)
