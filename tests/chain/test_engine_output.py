@@ -106,3 +106,19 @@ def test_abilities_that_are_no_set_are_refused_at_once() -> None:
 def test_a_pair_takes_engines_only(wrong: Any) -> None:
     with pytest.raises(UsageError, match=re.escape(f"big must be an Engine, got {wrong!r}; Pair.open opens one by its spec")):
         Pair(wrong, ScriptedEngine(""))
+
+
+def test_a_completion_without_ids_is_asked_for_again_with_more_tokens_than_the_first_time() -> None:
+    class Silent(ScriptedEngine):
+        """Gives no ids in its first reply, as a server that thinks in secret."""
+
+        async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> Any:
+            first, found = not self.calls, await super().complete(prefixes, decoding, key=key, stats=stats)
+            return [[Completion((), "length")]] if first else found
+
+    async def write_long(chain: Chain) -> None:
+        await chain.write("big", max_tokens=20)
+
+    engine = Silent("a long thought " * 20, abilities=NO_STREAM)
+    result = solve("6*7?", Verbs(script=write_long), pair=Pair(engine, ScriptedEngine(SCRIPT)))
+    assert len(result.trace.ledger.pieces[0].text) == 40

@@ -7,6 +7,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +18,8 @@ from hypothesis import strategies as st
 from profiles import examples, quick_cases
 
 from speculative.engines.base import CallStats, Completion, Decoding, Delta, Engine
-from speculative.engines.local import BundledEngine
-from speculative.engines.local.engine import SHIPPED, _default_cache
+from speculative.engines.local import BundledEngine, memory
+from speculative.engines.local.engine import SHIPPED
 from speculative.engines.local.model import PIECE, Model
 from speculative.errors import ContextExceededError, EngineClosedError, EngineError
 
@@ -447,8 +448,22 @@ async def test_little_memory_costs_time_and_nothing_else(small: BundledEngine) -
 
 @pytest.mark.parametrize(("free", "expected"), [(1 << 30, 512 << 20), (8 << 30, 1 << 30), (100 << 30, 3 << 30)])
 def test_a_cache_without_a_given_size_follows_the_free_memory(monkeypatch: pytest.MonkeyPatch, free: int, expected: int) -> None:
-    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=free))
-    assert _default_cache() == expected
+    monkeypatch.setattr(memory, "virtual_memory", lambda: SimpleNamespace(available=free))
+    monkeypatch.setattr(memory, "CGROUPS", Path("missing"))
+    assert memory.default_cache_bytes() == expected
+
+
+@pytest.mark.parametrize("files", memory.CONTAINER_FILES)
+@pytest.mark.parametrize(("limit", "expected"), [(9 << 30, 1 << 30), (2 << 30, 512 << 20), ("max", 3 << 30)])
+def test_a_cache_without_a_given_size_keeps_to_the_memory_of_its_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: tuple[str, str], limit: int | str, expected: int
+) -> None:
+    (tmp_path / "memory").mkdir()
+    for name, value in zip(files, (limit, 1 << 30), strict=True):
+        (tmp_path / name).write_text(f"{value}\n", encoding="utf-8")
+    monkeypatch.setattr(memory, "virtual_memory", lambda: SimpleNamespace(available=100 << 30))
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    assert memory.default_cache_bytes() == expected
 
 
 @pytest.mark.parametrize("seed", quick_cases([0, 1, 2, 3]))

@@ -1,13 +1,18 @@
 """Limits, queueing, and clients that go away."""
 
+import asyncio
 import contextlib
 import json
 import threading
 
 import pytest
+from fastapi import Request
 from serving import ANSWER, ASK, THOUGHT, pair, serving
 
 from speculative.serve import streaming
+from speculative.serve.body import BodyDeadlines
+from speculative.serve.errors import ApiError
+from speculative.settings import Settings
 
 BODY = json.dumps(ASK).encode()
 STREAM = json.dumps({**ASK, "stream": True}).encode()
@@ -182,3 +187,25 @@ def test_chains_that_do_not_finish_in_the_drain_get_an_error(body):
         assert b"did not finish this chain" in got
         assert b"[DONE]" not in got
         served.wait(lambda: not served.running)
+
+
+async def test_the_end_of_the_service_does_not_trip_over_a_body_whose_deadline_has_just_passed():
+    deadlines, loop = BodyDeadlines(), asyncio.get_running_loop()
+
+    async def receive():
+        await loop.create_future()
+
+    async def read():
+        request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+        with pytest.raises(ApiError) as raised:
+            await deadlines.read(request, Settings())
+        return raised.value.status
+
+    async def close_again():
+        deadlines.close()
+
+    reading = [asyncio.create_task(read()) for _ in range(2)]
+    await asyncio.sleep(0)
+    deadlines.close()
+    await asyncio.create_task(close_again())  # runs between the deadlines and the wake-up of the readers
+    assert await asyncio.gather(*reading) == [503, 503]

@@ -298,7 +298,7 @@ class EngineCall:
             with TypedErrors(self.engine):
                 decoding = self._limited(structs.replace(self.decoding, stop=()), asked)  # past the place where it was cut
                 longer = await self.engine.complete([prefix], decoding, key=self._calls.key, stats=stats)
-                check_completions(self.engine, longer, 1, decoding.n, self._most)
+                check_completions(self.engine, longer, 1, decoding.n, max(self._most, asked))
             (again,) = longer
             grown = {i: again[i] for i, size in short.items() if len(again[i].ids) > size}
             if not grown:

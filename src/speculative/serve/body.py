@@ -33,7 +33,8 @@ class BodyDeadlines:
         """Waits for no body any more."""
         self._closed = True
         for wait in self._waits:
-            wait.reschedule(asyncio.get_running_loop().time())
+            if not wait.expired():  # one whose deadline has just passed cannot be changed any more
+                wait.reschedule(asyncio.get_running_loop().time())
 
     async def read(self, request: Request, settings: Settings) -> bytes:
         """Reads a body. Raises `ApiError` (408, 413, 503)."""

@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from speculative.engines.local.worker import Worker
     from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
 
-CACHE_BYTES = (512 << 20, 3 << 30)
-"""The least and the most bytes of a cache whose size was not given. Too small, it computes the prompts of many chains again and again."""
-CACHE_SHARE = 0.125
-"""A cache whose size was not given takes this share of the free memory: two or three engines usually share it."""
 REWARD_ABILITIES: frozenset[Ability] = frozenset({"ids", "reward", "cached"})
 SHIPPED = Path(__file__).parents[2] / "bundled"
 
@@ -36,7 +32,8 @@ class BundledEngine:
     """Runs a bundled model with ONNX Runtime in a thread.
 
     Any number of event loops may use one engine, until `aclose`. Keys and values are cached in at most `cache_bytes` and found by
-    longest prefix. The default is an eighth of the free memory, at least 512 MiB and at most 3 GiB.
+    longest prefix. The default is an eighth of the free memory, at least 512 MiB and at most 3 GiB. In a container only the memory under
+    its limit is free.
 
     A model whose `config.json` names `reward_ids`, a token for wrong and one for right, is a reward model: it writes nothing, and its
     reward of a text is the probability that the text is right.
@@ -60,6 +57,7 @@ class BundledEngine:
 
         `context` sets fewer positions than the model has. More `threads` help an engine that works alone. Raises `WeightsError`.
         """
+        from speculative.engines.local.memory import default_cache_bytes
         from speculative.engines.local.model import Model
         from speculative.engines.local.worker import Worker
         from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
@@ -71,7 +69,7 @@ class BundledEngine:
             raise WeightsError(f"{folder}: there is no such model folder; name `big`, `small` or a folder that holds a model")
         tokenizer = ByteBpeTokenizer(folder / "tokenizer.json")
         name = f"bundled:{source if ours else folder.name}"
-        cache_bytes = _default_cache() if cache_bytes is None else cache_bytes
+        cache_bytes = default_cache_bytes() if cache_bytes is None else cache_bytes
         opened = cls(name, tokenizer, Worker(name, Model(folder, context, threads), cache_bytes))
         opened.folder, opened.dialect = folder, shipped_dialect(tokenizer) or "bundled"
         opened._reward_ids = _read_reward_ids(folder)
@@ -231,14 +229,6 @@ class BundledEngine:
                 self._stops.clear()
             self._stops[key] = Stops(*key, self.tokenizer, self._worker.model.shape.vocabulary)
         return self._stops[key]
-
-
-def _default_cache() -> int:
-    """Returns the bytes of a cache whose size was not given."""
-    from psutil import virtual_memory
-
-    least, most = CACHE_BYTES
-    return min(most, max(least, int(virtual_memory().available * CACHE_SHARE)))
 
 
 def _likelihood(logprobs: Sequence[float] | None) -> float:
