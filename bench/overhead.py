@@ -51,6 +51,12 @@ class Timed(ScriptedTokenizer):
         self.seconds += time.thread_time() - start
         return ids
 
+    def knows(self, ids: Ids) -> bool:
+        start = time.thread_time()
+        known = super().knows(ids)
+        self.seconds += time.thread_time() - start
+        return known
+
     def to_bytes(self, ids: Ids) -> bytes:
         start = time.thread_time()
         data = super().to_bytes(ids)
@@ -89,7 +95,7 @@ class Instant(ScriptedEngine):
 
     def _written(self, decoding: Decoding, seed: int) -> Completion:
         ids = self._token_lists[seed % len(self._token_lists)]
-        if decoding.stop:
+        if decoding.stop and decoding.max_tokens >= 37:
             return Completion(ids[:37], "stop")
         cut = ids[: min(decoding.max_tokens, 64)]
         logprobs = tuple(-0.1 for _ in cut) if decoding.logprobs else None

@@ -45,13 +45,14 @@ class Prefix:
     Text of another vocabulary is encoded together with the word that it goes on with.
     """
 
-    def __init__(self, tokenizer: Tokenizer, ids: list[int], state: State | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, ids: list[int], state: State | None = None, texts: dict[int, bytes] | None = None) -> None:
         self.ids = ids
         self._tokenizer, self._to_bytes = tokenizer, tokenizer.to_bytes
         self._state = state or State(len(ids))
+        self._texts = {} if texts is None else texts  # of the tokens that were looked at: near boundaries the same few come again
 
     def copy(self) -> Prefix:
-        return Prefix(self._tokenizer, self.ids.copy(), self._state)
+        return Prefix(self._tokenizer, self.ids.copy(), self._state, self._texts)
 
     def open_phase(self, ids: Ids) -> Change:
         """Appends what opens a phase; the text of the phase begins behind it."""
@@ -119,7 +120,13 @@ class Prefix:
 
     def _token(self, place: int) -> bytes:
         """Returns the text of a token of this phase, which is empty for other places."""
-        return self._to_bytes(self.ids[place : place + 1]) if place >= self._state.floor else b""
+        if not self._state.floor <= place < len(self.ids):
+            return b""
+        token = self.ids[place]
+        text = self._texts.get(token)
+        if text is None:
+            text = self._texts[token] = self._to_bytes((token,))
+        return text
 
 
 def _begins_word(before: bytes, token: bytes, after: bytes) -> bool:
