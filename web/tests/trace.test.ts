@@ -117,6 +117,12 @@ describe("judged steps", () => {
     expect(direction(down)).toBe("down");
     expect(direction([...steps, ...down])).toBeNull();
   });
+
+  it("pass at their threshold in spite of rounding, as in the methods", () => {
+    const rounded: Step[] = steps.map((step) => ({ ...step, score: step.threshold - 1e-12, kept: true }));
+    expect(direction([...steps, ...rounded])).toBe("up");
+    expect(decide(rounded, rounded[0]!.score + 2e-12, "up")).toEqual([true, true]);
+  });
 });
 
 describe("the slider", () => {

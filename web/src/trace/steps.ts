@@ -42,16 +42,21 @@ export class Steps {
 
 /** Whether a higher score keeps a step; null if the record contradicts both. */
 export function direction(steps: Step[]): "up" | "down" | null {
-  if (steps.every((step) => step.kept === step.score >= step.threshold)) return "up";
+  if (steps.every((step) => step.kept === reaches(step.score, step.threshold))) return "up";
   if (steps.every((step) => step.kept === step.score <= step.threshold) || steps.every((step) => step.kept === step.score < step.threshold))
     return "down";
   return null;
 }
 
+/** Whether a score is at least the threshold, but for rounding, as in `methods/threshold.py`. */
+function reaches(score: number, threshold: number): boolean {
+  return score >= threshold - 1e-9;
+}
+
 /** What a threshold decides on recorded steps. */
 export function decide(steps: Step[], threshold: number, way: "up" | "down"): boolean[] {
   return steps.map(({ score, threshold: own, kept }) =>
-    threshold === own ? kept : way === "up" ? score >= threshold : score <= threshold,
+    threshold === own ? kept : way === "up" ? reaches(score, threshold) : score <= threshold,
   );
 }
 
