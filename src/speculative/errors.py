@@ -50,8 +50,8 @@ class UsageError(SpeculativeError):
     field: str | None = None
 
 
-ALIKE = 0.65
-"""The least similarity of a known name that an error offers in place of an unknown one, of 1."""
+MIN_SIMILARITY = 0.65
+"""The least similarity, from 0 to 1, at which an error offers a known name for an unknown one."""
 
 
 class UnknownNameError(UsageError):
@@ -63,7 +63,7 @@ class UnknownNameError(UsageError):
         bare = {one.lstrip("-"): one for one in reversed(known)}
         asked = name[:LONGEST_QUOTE].lstrip("-")
         begun = [one for one in bare if len(asked) > 2 and one.startswith(asked)]
-        close = [bare[one] for one in get_close_matches(asked, bare, n=1, cutoff=ALIKE) or begun]
+        close = [bare[one] for one in get_close_matches(asked, bare, n=1, cutoff=MIN_SIMILARITY) or begun]
         hint = f"; did you mean {close[0]!r}?" if close else ""
         super().__init__(f"unknown {kind} {quote(name)}{hint} (known: {', '.join(sorted(known)) or 'none'})")
         self.kind, self.name, self.known, self.closest = kind, name, known, close[0] if close else None

@@ -148,12 +148,12 @@ def _open_recorder(console: Console, json: bool, append_only: bool) -> TraceReco
 
 
 class CountingRecorder(TraceRecorder):
-    """A recorder that counts arrivals of text on standard error."""
+    """A recorder that counts the parts of text on standard error."""
 
     def __init__(self) -> None:
         super().__init__()
         self._line = LoadingLine()
-        self._arrivals = 0
+        self._parts = 0
         self._shown = 0.0
 
     def __enter__(self) -> CountingRecorder:
@@ -166,10 +166,10 @@ class CountingRecorder(TraceRecorder):
 
     def __call__(self, happened: AnyEvent | TextDelta) -> None:
         super().__call__(happened)
-        self._arrivals += isinstance(happened, TextDelta)
+        self._parts += isinstance(happened, TextDelta)
         if time.monotonic() - self._shown > FRAME_S:
             self._shown = time.monotonic()
-            self._line(f"writing: text has arrived {self._arrivals} times so far")
+            self._line(f"writing: {self._parts} parts of text so far")
 
 
 def _show(recorder: TraceRecorder, as_json: bool, quiet: bool, expected: str | None) -> None:

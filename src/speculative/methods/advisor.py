@@ -5,7 +5,7 @@ The big model advises and writes none of the chain.
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
@@ -15,7 +15,7 @@ from speculative.methods.base import Method
 from speculative.methods.families import Family
 from speculative.methods.step_loop import is_bare
 from speculative.methods.trigger import HESITATION
-from speculative.methods.words import count_words, split_words
+from speculative.methods.words import FieldList, count_words
 from speculative.problem import Problem
 from speculative.prompts import Question
 
@@ -47,15 +47,8 @@ class Advisor(Method):
     words: str = Field(HESITATION, description="words of hesitation, with semicolons between them")
     hint: str = Field("Ask for advice.", description="line behind the problem that makes small ask by its tag")
     ask_first: bool = Field(False, description="ask before the first step")
-    fields: str = Field(FIELDS, min_length=1, description="what the advice speaks of")
+    fields: FieldList = Field(FIELDS, min_length=1, description="what the advice speaks of")
     answer_by: Literal["big", "small"] = Field("small", description="who writes the answer")
-
-    @field_validator("fields")
-    @classmethod
-    def _check_fields(cls, value: str) -> str:
-        if not split_words(value):
-            raise ValueError("must hold at least one field")
-        return value
 
     training: ClassVar[bool] = True
     asks_only: ClassVar[frozenset[str]] = frozenset({"big"})

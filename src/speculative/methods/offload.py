@@ -2,12 +2,13 @@
 
 from typing import ClassVar
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.steps import STEP
 from speculative.methods.base import Method
 from speculative.methods.families import Family
+from speculative.methods.tags import CloseTag
 
 
 class Offload(Method):
@@ -32,15 +33,8 @@ class Offload(Method):
     chunk: int = Field(64, ge=1, description="tokens of big between two drafts of small at most")
     probe_tokens: int = Field(8, ge=1, description="tokens in which small may close the part")
     open_tag: str = Field("<bigmodel>", min_length=1, description="text that opens a marked part")
-    close_tag: str = Field("</bigmodel>", min_length=1, description="text that closes it", validate_default=True)
+    close_tag: CloseTag = Field("</bigmodel>", min_length=1, description="text that closes it", validate_default=True)
     hint: str = Field("Mark the hard steps.", description="line behind the problem, for small alone, that makes it mark")
-
-    @field_validator("close_tag")
-    @classmethod
-    def _check_close_tag(cls, value: str, info: ValidationInfo) -> str:
-        if value == info.data.get("open_tag"):
-            raise ValueError(f"must differ from open_tag, got {value!r}")
-        return value
 
     @property
     def switch_unit(self) -> int:

@@ -3,12 +3,13 @@
 import re
 from typing import ClassVar
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.methods.asking import with_hint
 from speculative.methods.base import Method
 from speculative.methods.families import Family
+from speculative.methods.tags import CloseTag
 from speculative.problem import Problem
 
 
@@ -29,15 +30,8 @@ class Relay(Method):
     max_calls: int = Field(5, ge=0, description="calls of big at most")
     max_tokens_per_call: int = Field(512, ge=1, description="tokens of one call at most")
     open_tag: str = Field("<call>", min_length=1, description="text before the number of tokens")
-    close_tag: str = Field("</call>", min_length=1, description="text behind the number of tokens", validate_default=True)
+    close_tag: CloseTag = Field("</call>", min_length=1, description="text behind the number of tokens", validate_default=True)
     hint: str = Field("Call for help.", description="line behind the problem that makes small call")
-
-    @field_validator("close_tag")
-    @classmethod
-    def _check_close_tag(cls, value: str, info: ValidationInfo) -> str:
-        if value == info.data.get("open_tag"):
-            raise ValueError(f"must differ from open_tag, got {value!r}")
-        return value
 
     def prepare(self, problem: Problem) -> Problem:
         return with_hint(problem, self.hint)

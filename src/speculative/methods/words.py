@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 
 def split_words(listed: str) -> tuple[str, ...]:
     """Returns the words of a list with semicolons between them."""
     return tuple(word for part in listed.split(";") if (word := part.strip()))
+
+
+def check_words(listed: str) -> str:
+    """Returns a list of fields. Raises `ValueError` if it is empty."""
+    if not split_words(listed):
+        raise ValueError("must hold at least one field")
+    return listed
+
+
+FieldList = Annotated[str, AfterValidator(check_words)]
+"""A list of fields, with semicolons between them."""
 
 
 def count_words(text: str, listed: str) -> int:

@@ -22,9 +22,10 @@ class ModelCatalog:
 
     def __init__(self, presets: Mapping[str, Preset], default: str, created: int, pair: Pair | None) -> None:
         self._default, self._created, self._pair = default, created, pair
-        cards = {name: self._card(name, preset.build()) for name, preset in presets.items()}
+        methods = {name: preset.build() for name, preset in presets.items()}
+        cards = {name: self._card(name, method) for name, method in methods.items()}
         self._cards = {name: card for name, card in cards.items() if card}
-        listed = [card for name, card in self._cards.items() if type(presets[name].build()).listed]
+        listed = [card for name, card in self._cards.items() if type(methods[name]).listed]
         self.page = encode(ModelList(listed))
 
     def one(self, model: str) -> ModelCard:
