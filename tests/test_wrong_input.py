@@ -73,6 +73,23 @@ def test_a_file_that_ends_at_its_top_is_an_error_each_time(source: str, words: s
             solve("6*7?", str(file), pair=scripted_pair(SCRIPT))
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (f"{'x' * 300}.py", "cannot be a path: File name too long"),
+        (f"./{'x' * 5000}.py:C", "cannot be a path: File name too long"),
+        ("a\0b.py", "cannot be a path: embedded null byte"),
+        ("~nobody-here/x.py", "does not exist"),
+        ("@a\0b", "embedded null byte"),
+        ("@~nobody-here/x", "No such file"),
+    ],
+)
+def test_a_name_that_no_path_can_have_is_an_error(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as raised:
+        build(name)
+    assert len(str(raised.value)) < 300
+
+
 def test_an_interrupted_load_leaves_no_half_module(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text("raise KeyboardInterrupt", encoding="utf-8")

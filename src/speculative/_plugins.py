@@ -8,12 +8,11 @@ import sys
 from collections.abc import Iterator
 from hashlib import blake2b
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeVar
 
 from speculative.errors import UnknownNameError, UsageError, quote
-from speculative.files import LONGEST_PATH
+from speculative.files import expand_home
 
 T = TypeVar("T")
 
@@ -34,11 +33,14 @@ def load_class(spec: str, base: type[T], noun: str) -> type[T]:
     Raises:
         UsageError: There is no such file or class, or the file cannot be run.
     """
-    if len(spec) > LONGEST_PATH:
-        raise UsageError(f"{noun} {quote(spec)} is too long for a path; name a Python file")
     file, _, label = spec.partition(".py:") if ".py:" in spec else (spec.removesuffix(".py"), "", "")
-    path = Path(f"{file}.py").expanduser().resolve()
-    if not path.is_file():
+    try:
+        path = expand_home(f"{file}.py").resolve()
+        exists = path.is_file()
+    except (OSError, ValueError) as error:  # too long, or with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{noun} {quote(spec)} cannot be a path: {reason}; name a Python file") from None
+    if not exists:
         raise UsageError(f"{noun} {quote(spec)}: {path} does not exist; name a Python file")
     source = path.read_bytes()
     name = f"{FROM_FILE}{path.stem}_{blake2b(source + bytes(path), digest_size=6).hexdigest()}"

@@ -7,12 +7,10 @@ import secrets
 import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from speculative.errors import UsageError
-
-LONGEST_PATH = 4096
-"""Characters of a path that a system can open, at most."""
 
 STDIN = "-"
 """The path that stands for standard input."""
@@ -58,8 +56,18 @@ def read_bytes(path: Path, name: str = "", hint: str = "name another file") -> b
         if sys.stdin is None:
             raise UsageError("standard input is closed; name a file")
         return sys.stdin.buffer.read()
-    except OSError as error:
-        raise UsageError(f"{_name(path, name)}: {error.strerror or error}; {hint}") from None
+    except (OSError, ValueError) as error:  # a ValueError for a zero byte in the path
+        raise UsageError(f"{_name(path, name)}: {getattr(error, 'strerror', None) or error}; {hint}") from None
+
+
+def expand_home(path: str) -> Path:
+    """Returns a path with a home folder in place of `~`.
+
+    The name of an unknown user stays.
+    """
+    with suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
 
 
 def decode(data: bytes, name: str) -> str:

@@ -144,7 +144,8 @@ class VerbCalls:
     def check_finished(self, chain: object) -> None:
         """Raises `ChainStateError` if a verb or a task of the chain is not done."""
         self.check_awaited()
-        for called in [called for known in self._all.values() if (called := known())]:
+        calls = list(self._all.values())  # a garbage collection may free some meanwhile
+        for called in [called for known in calls if (called := known())]:
             if error := called.unfinished():
                 raise error
         if error := unstarted_task(lambda value: value is chain):

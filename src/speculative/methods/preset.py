@@ -14,13 +14,15 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from speculative.errors import UnknownNameError, UsageError, describe_mistake, quote
-from speculative.files import LONGEST_PATH, read_text
+from speculative.files import expand_home, read_text
 
 MARK = "@"
 """The beginning of a file's name where a method or the value of a parameter is expected."""
 
 HINT = "`speculative tune` writes one"
 TABLES = ["params", "tuned"]
+LONGEST_PATH = 4096
+"""Characters of a path that a system can open, at most."""
 
 
 class MethodPreset(BaseModel):
@@ -44,7 +46,7 @@ def is_file(spec: str) -> bool:
 
 def path_of(spec: str) -> Path:
     """Returns the path of `@FILE`."""
-    return Path(spec.removeprefix(MARK)).expanduser()
+    return expand_home(spec.removeprefix(MARK))
 
 
 def folder_of(spec: str) -> Path:
