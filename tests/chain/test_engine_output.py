@@ -71,7 +71,7 @@ async def score(chain: Chain) -> None:
 @pytest.mark.parametrize(
     ("engine", "verb", "words"),
     [
-        (Faulty(too_long), write, "must write at most 16 tokens (max_tokens), got"),
+        (Faulty(too_long), write, "must write at most 8 tokens (max_tokens), got"),
         (Faulty(lambda _: []), write, "must give 1 completions for each of 1 prefixes, got none"),
         (Faulty(lambda _: [[]]), write, "must give 1 completions for each of 1 prefixes, got 0"),
         (Faulty(lambda _: None), write, "failed: TypeError"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from strategies import Recorded, Verbs, babble, pairs, policies, problems, scrip
 
 from speculative import EngineError, Pair, Problem, Trace
 from speculative.chain.chain import Chain
+from speculative.engines.base import CallStats, Completion, Decoding, Ids
 from speculative.errors import ReplayMismatchError
 from speculative.methods.registry import build
 from speculative.runner import run
+from speculative.testing import ScriptedEngine
 from speculative.trace.replay import ReplayEngine
 
 PROBLEM = Problem.of("6*7?", max_tokens=400)
@@ -122,6 +125,22 @@ async def test_drafts_that_the_budget_left_inside_of_a_character_are_not_asked_f
         trace = (await run(Problem.of("6*7?", max_produced=produced), method, pair)).trace
         for listener in (None, Recorded()):
             assert (await again(trace, pair, method, listener)).timeless() == trace.timeless()
+
+
+@pytest.mark.parametrize("listener", [None, Recorded()])
+async def test_a_second_try_that_gave_far_more_than_the_first_had_asked_for_replays(listener: Any) -> None:
+    class Silent(ScriptedEngine):
+        """Gives no ids in its first reply, as a server that thinks in secret."""
+
+        async def complete(self, prefixes: Sequence[Ids], decoding: Decoding, *, key: str, stats: CallStats) -> list[list[Completion]]:
+            first, found = not self.calls, await super().complete(prefixes, decoding, key=key, stats=stats)
+            return [[Completion((), "length")]] if first else found
+
+    big, method = "a long thought " * 20, Verbs(script=lambda chain: chain.write("big", max_tokens=20))
+    pair = Pair(Silent(big, abilities=ScriptedEngine("").abilities - {"stream"}), ScriptedEngine("so"))
+    trace = (await run(PROBLEM, method, pair)).trace
+    assert len(trace.ledger.pieces[0].text) == 40
+    assert (await again(trace, pair, method, listener)).timeless() == trace.timeless()
 
 
 async def test_scores_that_the_trace_does_not_hold_are_a_mismatch() -> None:

@@ -34,6 +34,7 @@ from speculative.engines.base import (
     UnfinishedCharacter,
     entropy_of,
     finite,
+    gives_whole_calls,
 )
 from speculative.errors import ChainStateError, EngineError, EngineRefusedError
 from speculative.trace.events import AnyEvent, Call, Cancelled, InnerWork, Proposal
@@ -218,7 +219,7 @@ class EngineCall:
         self._text = TextStream(self._decoder, self._ends[0] if self._streams else None)
         self._told, self._before = 0, tuple[int, ...]()
         self._asked = decoding.max_tokens
-        self._most = max(decoding.max_tokens, min(limit.tokens, decoding.max_tokens + 2 * LONGEST_CHARACTER))
+        self._most = max(decoding.max_tokens, limit.tokens) if gives_whole_calls(engine) else decoding.max_tokens
         self._reservation: Reservation | None = None
 
     def __enter__(self) -> EngineCall:

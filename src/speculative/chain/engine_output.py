@@ -11,7 +11,7 @@ from speculative.errors import EngineError
 def check_completions(engine: Engine, found: Sequence[Sequence[Completion]], prefixes: int, n: int, most: int) -> None:
     """Raises `EngineError` for a wrong number of completions, or for wrong tokens.
 
-    `most`: the tokens of one completion at most. A replay gives at once what the first run had asked for in parts.
+    `most`: the tokens of one completion at most.
     """
     if len(found) != prefixes or any(len(several) != n for several in found):
         sizes = ", ".join(str(len(several)) for several in found[:8]) or "none"

@@ -284,6 +284,11 @@ def prefill_tokens(engine: Engine) -> int:
     return getattr(engine, "prefill_tokens", 1)
 
 
+def gives_whole_calls(engine: Engine) -> bool:
+    """Returns whether a request gets the whole result of a call, as in a replay."""
+    return getattr(engine, "gives_whole_calls", False)
+
+
 MIN_LOGPROB = -1e9
 """Stands for the logarithm of zero, and for what is no number: a trace is JSON, which has neither."""
 

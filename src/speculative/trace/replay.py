@@ -36,6 +36,8 @@ class ReplayEngine:
     """
 
     abilities = ABILITIES
+    gives_whole_calls = True
+    """The first request of a call gets the result of all its requests."""
 
     def __init__(self, trace: Trace, role: str, like: Engine) -> None:
         if trace.version < VERSION:
