@@ -9,6 +9,7 @@ import pytest
 from fastapi import Request
 from serving import ANSWER, ASK, THOUGHT, pair, serving
 
+from speculative.methods.vote import Vote
 from speculative.serve import streaming
 from speculative.serve.body import BodyDeadlines
 from speculative.serve.errors import ApiError
@@ -86,6 +87,15 @@ def test_the_ballots_of_a_vote_are_chains():
         with contextlib.closing(served.connect(json.dumps({**ASK, "with": ["vote(ballots=3)"], "n": 2}).encode())):
             served.wait(lambda: served.state.queue.running == 6)
             assert served.post().status_code == 429
+
+
+def test_a_wrapper_without_a_field_of_chains_is_named_by_its_place(monkeypatch):
+    monkeypatch.setattr(Vote, "chains_field", None)
+    monkeypatch.setattr(Vote, "chains_at_once", 7)
+    with serving(max_chains=6) as served:
+        refused = served.post(json={**ASK, "with": ["early_exit", "vote"]}).json()["error"]
+        assert refused["param"] == "with[1]"
+        assert refused["message"].startswith("vote: a request may have at most 6 chains at once (--max-chains), got 7")
 
 
 def test_one_request_cannot_ask_for_any_number_of_drafts():

@@ -33,6 +33,12 @@ def test_presets_are_models():
         assert "contradicts" in asked(model="speculative/sure", method="small_only")["error"]["message"]
 
 
+def test_a_preset_of_a_method_that_is_not_listed_is_a_model():
+    with serving(presets={"wiring": Preset(method="placeholder")}) as served:
+        ids = {model["id"] for model in served.get("/v1/models").json()["data"]}
+        assert ids & {"speculative/wiring", "speculative/placeholder"} == {"speculative/wiring"}
+
+
 def test_an_unknown_default_method_is_named_in_the_error():
     with pytest.raises(UnknownNameError, match=r"unknown method 'fsat'; did you mean 'fast'\? \(known: .*big_only, .*fast, ") as refused:
         make_server(Settings(presets=PRESETS, method="fsat"))

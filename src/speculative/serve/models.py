@@ -25,7 +25,7 @@ class ModelCatalog:
         methods = {name: preset.build() for name, preset in presets.items()}
         cards = {name: self._card(name, method) for name, method in methods.items()}
         self._cards = {name: card for name, card in cards.items() if card}
-        listed = [card for name, card in self._cards.items() if type(methods[name]).listed]
+        listed = [card for name, card in self._cards.items() if type(methods[name]).listed or name != type(methods[name]).name()]
         self.page = encode(ModelList(listed))
 
     def one(self, model: str) -> ModelCard:

@@ -185,8 +185,9 @@ class RequestReader:
         for path, layer in _layers(request, chains.method):
             field, inner = layer.chains_field, layer.inner.chains_at_once if isinstance(layer, Wrapper) else 1
             given = path if path != "params" or field in (request.params or {}) else "method" if request.method else "model"
-            place = f"{given}.{field}" if given.startswith(("with", "params")) else given
-            counts.append((layer.chains_at_once // inner, place, f"{layer.name()}.{field}" if given.startswith("with") else place))
+            of_field = f".{field}" if field and given.startswith(("with", "params")) else ""
+            name = layer.name() if given.startswith("with") else given
+            counts.append((layer.chains_at_once // inner, f"{given}{of_field}", f"{name}{of_field}"))
         _, place, name = max(counts)
         reason = f"a request may have at most {most} chains at once (--max-chains), got {chains.chains}; ask for fewer"
         raise _refusal(name, reason, place)
