@@ -24,7 +24,7 @@ class CueSwitch(Method):
     """Big writes up to and with a cue word, small the rest of the sentence, in turn.
 
     Cues are words after which a model is mostly sure of what follows. A cue counts as a whole word, with a blank or a comma behind it,
-    since `So` also begins `Some`. A colon or a line's end is no such end: each would be one more stop string for every cue. A cue within
+    since `So` also begins `Some`. A colon or a line's end does not count: it would be one more stop string for every cue. A cue within
     the first `min_tokens` tokens of big's turn is passed over. Small writes the answer unless told otherwise, as published.
 
     Cost: one call for each switch, and one more where a cue comes too early or inside a word; nothing is thrown away.
