@@ -93,6 +93,8 @@ def test_the_reader_in_the_caller_takes_little_processor_time() -> None:
     """The system ends the process at ten seconds of processor time; each of these texts once took seconds of its own."""
     program = """
         import resource
+        import sys
+        sys.path.append("..")
         from test_grading_hostile import EXPLOSIVE, MALFORMED, boxed
         from speculative.evaluate.grading.grade import grade, vote_key
         resource.setrlimit(resource.RLIMIT_CPU, (10, 10))

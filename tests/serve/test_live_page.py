@@ -326,7 +326,7 @@ async def test_text_that_was_seen_stays_after_a_cancel(browser):
     with serving(pair(ENDLESS, delay=0.02)) as served:
         tab = await opened(browser, served, link("2 + 2?", ("big_only", {})))
         await tab.ask()
-        await tab.page.locator(".run-view.running .run", has_text="Step").first.wait_for()
+        await tab.page.locator(".run-view.running .text", has_text="Step").first.wait_for()
         await tab.page.keyboard.press("Escape")
         await expect(tab.page.locator(".run-view .state")).to_have_text("cancelled")
         await tab.page.locator(".note", has_text="cut off here").wait_for()

@@ -148,7 +148,7 @@ async def test_cancelled_chains_keep_their_text_and_counts_and_do_not_differ(bro
         tab = await opened(browser, served, link("2 + 2?", ("big_only", {}), ("small_only", {})))
         await tab.ask()
         running = tab.page.locator(".run-view.running")
-        await expect(running.filter(has=tab.page.locator(".run .words", has_text="Step"))).to_have_count(2)
+        await expect(running.filter(has=tab.page.locator(".text", has_text="Step"))).to_have_count(2)
         await tab.page.keyboard.press("Escape")
         await expect(tab.page.locator(".run-view.cancelled")).to_have_count(2)
         for view in await tab.page.locator(".run-view").all():

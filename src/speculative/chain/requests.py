@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import get_args
 
 from speculative.chain.budget import NO_EXTRA, Budget, TokenLimit, Use
 from speculative.chain.calls import EmitText, EngineCall, EngineCalls, Taken, kept_text
@@ -29,6 +30,9 @@ OnIds = Callable[[str, Ids], None]
 
 DISPLAY_TOP = 5
 """The likely tokens at each place whose entropy is shown. Most servers give so many."""
+
+ABILITIES = frozenset[str](get_args(Ability))
+"""The names of all abilities that a verb may need of an engine."""
 
 USES: Mapping[str, Use] = {"draft": "draft", "ask": "question", "prefill": "question", "answer": "answer"}
 """The purposes of the verbs, but for `write`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from types import FunctionType
 from typing import Any, cast, get_args
 
-from speculative.engines.base import Ability
+from speculative.chain.requests import ABILITIES
 from speculative.errors import UnknownNameError, UsageError, quote
 from speculative.problem import Role
 
@@ -68,8 +68,8 @@ def check_needs(method: str, needs: object) -> None:
             raise UsageError(f"{method}.needs: {UnknownNameError('role', role, list(get_args(Role)))}")
         if not isinstance(abilities, Set):
             raise UsageError(f"{method}.needs must have a set of abilities for {role}, got {quote(abilities)}")
-        if unknown := sorted(map(str, cast("Set[object]", abilities) - set(get_args(Ability)))):
-            raise UsageError(f"{method}.needs: {UnknownNameError('ability', unknown[0], list(get_args(Ability)))}")
+        if unknown := sorted(map(str, cast("Set[object]", abilities) - ABILITIES)):
+            raise UsageError(f"{method}.needs: {UnknownNameError('ability', unknown[0], sorted(ABILITIES))}")
 
 
 def check_definition(method: str, function: FunctionType) -> None:
