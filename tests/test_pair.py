@@ -12,7 +12,7 @@ import pytest
 from strategies import scripted_pair
 
 from speculative import Pair, UsageError
-from speculative.engines.options import EngineOptions, describe_engines
+from speculative.engines.options import EngineOptions, describe_engines, is_model_name
 from speculative.errors import UnsupportedMethodError
 from speculative.methods.registry import build
 from speculative.pair import launch_config, open_engine
@@ -54,10 +54,32 @@ def test_a_method_without_needs_takes_any_pair() -> None:
     scripted_pair(abilities=frozenset({"continue"})).check(build("random_switch", {}, ["vote"]))
 
 
-@pytest.mark.parametrize("spec", ["bundled:huge", "nothing:", "", "~nobody-of-that-name/model"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "bundled:huge",
+        "nothing:",
+        "",
+        "~nobody-of-that-name/model",
+        f"{'m' * 300}/y",
+        f"{'m' * 300}.gguf",
+        f"/{'m' * 5000}.gguf",
+        f"http://{'h' * 64}:8000/v1",
+        f"http://{'h' * 5000}",
+        f"http://{'é' * 5000}",
+        "http://h..x",
+    ],
+)
 def test_a_spec_that_names_no_engine_is_refused(spec: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as refused:
         open_engine(spec)
+    assert len(str(refused.value)) < 400
+
+
+def test_a_hub_name_that_cannot_be_a_path_goes_to_its_server() -> None:
+    name = f"own/{'名' * 96}"
+    assert launch_config(name, EngineOptions()).model == name
+    assert is_model_name(f"{name[:-5]}-GGUF")
 
 
 @pytest.mark.parametrize("role", ["big", "small", "judge"])

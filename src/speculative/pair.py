@@ -12,7 +12,18 @@ from pydantic import ValidationError
 
 from speculative._sync import run_in_background
 from speculative.engines.base import Engine
-from speculative.engines.options import BUNDLED, ROLES, WRITING, EngineOptions, Spec, engine_kind, expand, is_model_name, with_api_key
+from speculative.engines.options import (
+    BUNDLED,
+    ROLES,
+    WRITING,
+    EngineOptions,
+    Spec,
+    engine_kind,
+    expand,
+    is_folder,
+    is_model_name,
+    with_api_key,
+)
 from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError, UsageError, quote, shown_value
 from speculative.methods.base import Method
 
@@ -284,8 +295,7 @@ def launch_config(spec: str, options: EngineOptions) -> LaunchConfig:
         from speculative.engines.llamacpp.launch import LlamaLaunch
 
         return LlamaLaunch(str(find(spec)), None, options.gpus, options.port, options.args, options.model, keep=options.keep)
-    folder = expand(spec)
-    model = str(folder.absolute()) if folder.is_dir() else spec  # absolute, so that commands in other folders find the server
+    model = str(expand(spec).absolute()) if is_folder(spec) else spec  # absolute, so that commands in other folders find the server
     return LaunchConfig(model, options.vllm, options.gpus, options.port, options.args, options.model, keep=options.keep)
 
 

@@ -35,7 +35,7 @@ for which vLLM is started, a GGUF file, for which llama.cpp's server is started,
 EngineKind = Literal["bundled", "server", "model", "tower"]
 
 FIELD = re.compile(r"[A-Za-z][\w-]*")
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 ADDRESS = re.compile(r"\s*https?://", re.IGNORECASE)
 
 SHARED = ("vllm", "keep")
@@ -143,15 +143,15 @@ def is_model_name(spec: str) -> bool:
     """Returns whether a spec names a model that a server has to be started for."""
     from speculative.engines.llamacpp.models import names_gguf
 
-    return names_gguf(spec) or bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and _is_folder(spec))
+    return names_gguf(spec) or bool(HUB_NAME.fullmatch(spec)) or ("/" in spec and "://" not in spec and is_folder(spec))
 
 
 def is_tower(spec: str) -> bool:
     """Returns whether a spec has the form of a tower."""
-    return "(" in spec and spec.strip().endswith(")") and not ADDRESS.match(spec) and not _is_folder(spec)
+    return "(" in spec and spec.strip().endswith(")") and not ADDRESS.match(spec) and not is_folder(spec)
 
 
-def _is_folder(spec: str) -> bool:
+def is_folder(spec: str) -> bool:
     """Returns whether a spec is the path of a folder."""
     try:
         return expand(spec).is_dir()

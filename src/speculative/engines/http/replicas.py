@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from urllib.parse import urlsplit, urlunsplit
 
-from speculative.errors import UsageError
+from yarl import URL
+
+from speculative.errors import UsageError, quote
 from speculative.redaction import without_login
 
 FAILED_COOLDOWN_S = 15.0
@@ -82,10 +84,11 @@ def address(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", parts.netloc)
-    except ValueError:  # half an IPv6 address, a port that is no number or too large
+        (URL(url.strip()).raw_host or "").encode("idna")
+    except ValueError:  # half an IPv6 address, a port that is no number or too large, a part of a host that is empty or too long
         parts, known = urlsplit(""), False
     if not known:
-        raise UsageError(f"{without_login(url)!r} is not the address of a server; give one like http://127.0.0.1:8000/v1")
+        raise UsageError(f"{quote(without_login(url))} is not the address of a server; give one like http://127.0.0.1:8000/v1")
     path = re.sub("/{2,}", "/", parts.path).rstrip("/")
     if ENDPOINTS.search(path):
         base = urlunsplit((parts.scheme, parts.netloc, f"{ENDPOINTS.sub('', path).removesuffix('/v1')}/v1", "", ""))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 from speculative.engines import hub
-from speculative.errors import UsageError
+from speculative.engines.options import expand, is_folder
+from speculative.errors import UsageError, quote
 from speculative.redaction import read_secret
 
 SUFFIX = ".gguf"
@@ -30,7 +31,7 @@ def names_gguf(spec: str) -> bool:
     if spec.lower().endswith(SUFFIX):
         return True
     named = HUB_REPO.fullmatch(spec)
-    return bool(named and (named["quant"] or named["gguf"]) and not _path(spec).is_dir())
+    return bool(named and (named["quant"] or named["gguf"]) and not is_folder(spec))
 
 
 def find(spec: str) -> Path:
@@ -39,15 +40,15 @@ def find(spec: str) -> Path:
     Raises:
         UsageError: There is no such file, here or on the hub.
     """
-    path = _path(spec)
-    if path.is_file():
-        return path.absolute()
+    with suppress(OSError):  # a text that is too long for a path
+        if (path := expand(spec)).is_file():
+            return path.absolute()
     if named := HUB_FILE.fullmatch(spec):
         return _fetch(named["repo"], named["file"])
     if (named := HUB_REPO.fullmatch(spec)) and not spec.lower().endswith(SUFFIX):
         return _fetch(named["repo"], _choose(named["repo"], named["quant"]))
     raise UsageError(
-        f"model {spec!r} must be a GGUF file of this machine, and there is no such file; a file of the hub is OWNER/NAME/FILE.gguf"
+        f"model {quote(spec)} must be a GGUF file of this machine, and there is no such file; a file of the hub is OWNER/NAME/FILE.gguf"
     )
 
 
@@ -108,7 +109,3 @@ def _call_hub(repo: str, call: Any) -> Any:
         raise UsageError(
             f"the model {repo} cannot be fetched from the hub ({type(error).__name__}: {why}); name a file of this machine"
         ) from None
-
-
-def _path(spec: str) -> Path:
-    return Path(os.path.expanduser(spec))  # noqa: PTH111 (pathlib's raises where there is no such user)
