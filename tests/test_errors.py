@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from speculative import errors, solve
-from speculative.errors import EngineRefusedError, MissingExtraError, UnknownNameError
+from speculative.errors import EngineRefusedError, MissingExtraError, UnknownNameError, quote
 
 ROOT = Path(__file__).parents[1]
 
@@ -108,3 +108,17 @@ def test_an_error_keeps_its_chain_in_a_pickle() -> None:
     twin = pickle.loads(pickle.dumps(error))
     assert (twin.role, twin.status, str(twin)) == ("big", 404, "no such model")
     assert twin.trace.events == trace.events
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a" * 79, f"'{'a' * 78}…'"),
+        ("a" * 78, repr("a" * 78)),
+        (b"a" * 500, f"b'{'a' * 77}…'"),
+        (f"it's {'a' * 500}", f'"it\'s {"a" * 73}…"'),
+        (["a" * 500], f"['{'a' * 78}…"),
+    ],
+)
+def test_a_long_value_is_quoted_from_its_beginning(value: object, shown: str) -> None:
+    assert quote(value) == shown

@@ -31,11 +31,14 @@ class PerProcess(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._values: dict[int, T] = {}
+        self._locks: dict[int, threading.Lock] = {}
 
     def __call__(self) -> T:
         process = os.getpid()
         if process not in self._values:
-            self._values.setdefault(process, self._make())
+            with self._locks.setdefault(process, threading.Lock()):  # not its parent's, which a thread may hold while it forks
+                if process not in self._values:
+                    self._values[process] = self._make()
         return self._values[process]
 
     def clear(self) -> None:

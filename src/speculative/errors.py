@@ -327,11 +327,13 @@ LONGEST_QUOTE = 80
 
 def quote(value: Any) -> str:
     """Returns a value's `repr`, which is cut if it is long."""
-    if isinstance(value, str | bytes) and len(value) > LONGEST_QUOTE:
-        value = value[:LONGEST_QUOTE]
-        return f"{value!r:.{LONGEST_QUOTE}}…"
-    text = repr(value)
-    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
+    if not isinstance(value, str | bytes):
+        text = repr(value)
+        return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
+    text = repr(value[:LONGEST_QUOTE])
+    if len(value) <= LONGEST_QUOTE and len(text) <= LONGEST_QUOTE:
+        return text
+    return f"{text[: LONGEST_QUOTE - 1]}…{text[-1]}"
 
 
 def shown_value(value: Any) -> str:

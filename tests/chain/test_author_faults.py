@@ -339,6 +339,8 @@ def test_a_wrong_argument_is_named_with_its_line(tmp_path: Path, call: str, told
         ("reject('hello')", "reject: draft must be a draft, got 'hello'"),
         ("reject(5)", "reject: draft must be a draft, got 5"),
         ("stop(5)", "stop: reason must be a text, got 5"),
+        ("stop('x', 'done')", "stop: finish must be one of stop, length, loop, context, time, got 'done'"),
+        ("stop('x', 'cancelled')", "stop: finish must be one of stop, length, loop, context, time, got 'cancelled'"),
         ("finish = 'banana'", "finish must be one of stop, length, loop, context, time, cancelled, got 'banana'"),
         ("at_step(5)", "at_step: watcher must be an async function, got 5"),
         ("at_step(print)", "at_step: watcher must be an async function"),

@@ -25,7 +25,7 @@ from speculative.chain.reply import Reply
 from speculative.chain.requests import Listener
 from speculative.chain.steps import Steps
 from speculative.chain.text_stream import Until
-from speculative.chain.verb import ExclusiveVerbs, LoopGuard, VerbCalls, check_type, check_whole, drafts_of, show, verb
+from speculative.chain.verb import ExclusiveVerbs, LoopGuard, VerbCalls, check_stop, check_type, check_whole, drafts_of, show, verb
 from speculative.chain.watchers import Watchers
 from speculative.chain.writer import Writer
 from speculative.engines.base import Ability, Engine, Scores
@@ -545,7 +545,7 @@ class Chain:
     def stop(self, reason: str, finish: FinishReason = "stop") -> None:
         """Ends the thinking from outside. After a `loop` an answer is cued."""
         self.called.check_awaited()
-        check_type("stop", str, "a text", reason=reason)
+        check_stop(reason, finish)
         if self.finish is None:
             self.parts.ending.end(finish, reason)
 

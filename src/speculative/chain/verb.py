@@ -10,12 +10,13 @@ import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from functools import partial, wraps
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, get_args
 from weakref import ref
 
 from speculative.chain.drafts import Draft
 from speculative.chain.forgotten import unstarted_task
 from speculative.errors import ChainStateError
+from speculative.problem import FinishReason
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
@@ -276,6 +277,14 @@ def check_number(verb: str, **numbers: object) -> None:
             raise mistyped(verb, name, "a number", value)
         if value is not None and not 0 <= value <= 100:  # NaN is neither
             raise ChainStateError(f"{verb}: {name} must be at least 0 and at most 100, got {show(value)}")
+
+
+def check_stop(reason: object, finish: object) -> None:
+    """Raises `ChainStateError` for arguments that cannot end the thinking."""
+    check_type("stop", str, "a text", reason=reason)
+    reasons = [one for one in get_args(FinishReason) if one != "cancelled"]
+    if finish not in reasons:
+        raise ChainStateError(f"stop: finish must be one of {', '.join(reasons)}, got {show(finish)}")
 
 
 def check_type(verb: str, kind: type | tuple[type, ...], called: str, *, needed: bool = False, **values: object) -> None:

@@ -32,7 +32,7 @@ from speculative.runs.folder import RunFolder
 from speculative.runs.provenance import provenance
 
 FEW = 10
-"""Tuning problems below which a choice is told to be by chance."""
+"""Tuning problems below which a note says that the choice is largely chance."""
 
 LONGEST = 80
 """Characters of a parameter that stands in the preset itself; a longer one gets a file beside it."""
@@ -134,7 +134,8 @@ def show_choice(choice: TuningChoice, plan: TunePlan, preset: Path | None, folde
                 console.print(f"preset: --method @{preset}", soft_wrap=True)
     sys.stderr.write(f"samples and traces: {folder} ({choice.run} chains were run, {choice.replayed} taken over)\n")
     if plan.target and len(plan.tuning) < FEW:
-        note(f"{len(plan.tuning)} tuning problems choose by chance: the interval of the held-out figures says how little is known")
+        problems = f"{len(plan.tuning)} tuning problem{'s' if len(plan.tuning) > 1 else ''}"
+        note(f"with {problems} the choice is largely chance: the interval of the held-out figures says how little is known")
     if plan.target and choice.held_out and plan.target.gap(choice.held_out):
         note(f"the held-out problems miss the bound {plan.target.text!r}; more problems (--limit) choose more reliably")
 
