@@ -70,6 +70,14 @@ def expand_home(path: str) -> Path:
     return Path(path)
 
 
+def is_folder(spec: str) -> bool:
+    """Returns whether a text is the path of a folder."""
+    try:
+        return expand_home(spec).is_dir()
+    except (OSError, ValueError):  # a text that no path can have, as one that is too long
+        return False
+
+
 def decode(data: bytes, name: str) -> str:
     """Decodes the bytes of a file, without its byte order mark.
 

@@ -19,12 +19,11 @@ from speculative.engines.options import (
     EngineOptions,
     Spec,
     engine_kind,
-    expand,
-    is_folder,
     is_model_name,
     with_api_key,
 )
 from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError, UsageError, quote, shown_value
+from speculative.files import expand_home, is_folder
 from speculative.methods.base import Method
 
 if TYPE_CHECKING:
@@ -295,7 +294,7 @@ def launch_config(spec: str, options: EngineOptions) -> LaunchConfig:
         from speculative.engines.llamacpp.launch import LlamaLaunch
 
         return LlamaLaunch(str(find(spec)), None, options.gpus, options.port, options.args, options.model, keep=options.keep)
-    model = str(expand(spec).absolute()) if is_folder(spec) else spec  # absolute, so that commands in other folders find the server
+    model = str(expand_home(spec).absolute()) if is_folder(spec) else spec  # absolute, so that commands in other folders find the server
     return LaunchConfig(model, options.vllm, options.gpus, options.port, options.args, options.model, keep=options.keep)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from msgspec import Struct
@@ -16,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from speculative._plugins import split_spec
 from speculative.errors import UsageError, quote, usage_error_from
+from speculative.files import is_folder
 from speculative.problem import Role
 from speculative.redaction import read_secret, redact
 
@@ -151,14 +150,6 @@ def is_tower(spec: str) -> bool:
     return "(" in spec and spec.strip().endswith(")") and not ADDRESS.match(spec) and not is_folder(spec)
 
 
-def is_folder(spec: str) -> bool:
-    """Returns whether a spec is the path of a folder."""
-    try:
-        return expand(spec).is_dir()
-    except OSError:  # a text that is too long for a path
-        return False
-
-
 class TowerParts(Struct, frozen=True):
     """The parts of a tower's spec.
 
@@ -245,11 +236,6 @@ def single_models(specs: Mapping[str, Spec]) -> dict[str, str]:
         elif name:
             found[role] = name
     return found
-
-
-def expand(path: str) -> Path:
-    """Returns a path with `~` replaced by the user's home."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 (pathlib's raises where there is no such user)
 
 
 def describe_engines(specs: Mapping[str, Spec], options: Mapping[str, EngineOptions]) -> dict[str, str]:

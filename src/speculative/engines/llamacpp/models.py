@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from speculative.engines import hub
-from speculative.engines.options import expand, is_folder
 from speculative.errors import UsageError, quote
+from speculative.files import expand_home, is_folder
 from speculative.redaction import read_secret
 
 SUFFIX = ".gguf"
@@ -41,7 +41,7 @@ def find(spec: str) -> Path:
         UsageError: There is no such file, here or on the hub.
     """
     with suppress(OSError):  # a text that is too long for a path
-        if (path := expand(spec)).is_file():
+        if (path := expand_home(spec)).is_file():
             return path.absolute()
     if named := HUB_FILE.fullmatch(spec):
         return _fetch(named["repo"], named["file"])
