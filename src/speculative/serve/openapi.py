@@ -47,9 +47,10 @@ def describe_post(body: type[BaseModel], reply: type[Any], event: type[Any] | No
     """Describes a route that reads a JSON body. With `event` it may stream."""
     whole = describe_json(reply, "The whole reply, or with `stream: true` server-sent events." if event else "The reply.")
     if event:
-        data = {"type": "string", "description": f"events whose data is a {event.__name__} each"}
+        # OpenAPI 3.2: the schema of a stream is that of all its items; an item is a server-sent event with its fields.
+        data = {"type": "array", "description": f"events whose data is a {event.__name__} each"}
         content = {"type": "string", "contentMediaType": "application/json", "contentSchema": _reference(event)}
-        item = {"type": "object", "properties": {"data": content}}  # OpenAPI 3.2: an item is a server-sent event with its fields
+        item = {"type": "object", "properties": {"data": content}}
         whole["content"]["text/event-stream"] = {"schema": data, "itemSchema": item}
     return {
         "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _reference(body)}}}},
