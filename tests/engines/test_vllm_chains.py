@@ -41,9 +41,9 @@ METHODS = [
 ]
 SEVERAL = ("best_step", "logprob_subselect", "whole_draft")
 """Methods that ask for several completions in one call: a server counts each of them as a request with a prompt of its own."""
-CUTS = ("mentor",)
-"""Methods that close a stream: the tokens that arrive beyond the cut hang on the server's chunks, and some are never sent. A request
-that ends so may be one that the server does not count."""
+CUTS = ("auto", "mentor")
+"""Methods that cancel a call: the tokens that arrive beyond the cut hang on the server's chunks, and some are never sent. The server may
+not count such a request, nor its prompt."""
 UNSOLVED = ("advisor", "guide", "handoff", "offload", "relay")
 """Methods for models that were trained to ask for help. Small of the bundled pair was not, and gets the problem wrong alone."""
 
@@ -51,8 +51,7 @@ UNSOLVED = ("advisor", "guide", "handoff", "offload", "relay")
 def fields_counted(method):
     """Returns the fields of the usage that must be what the server counted."""
     several, cuts = method in SEVERAL, method in CUTS
-    requests = () if several else ("prompt_tokens",) if cuts else ("requests", "prompt_tokens")
-    return (*requests, *(() if cuts else ("produced_tokens",)))
+    return (*(() if several or cuts else ("requests", "prompt_tokens")), *(() if cuts else ("produced_tokens",)))
 
 
 def written_for_scores(result, role):
