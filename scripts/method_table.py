@@ -47,9 +47,9 @@ class Limit:
 def table(limits: list[Limit], *, costs: bool = False) -> list[str]:
     """Returns the lines of the table, and of what must be said about it."""
     ample = limits[-1]
-    dear = ["scored", "FLOP"] if costs else []
+    cost_columns = ["scored", "FLOP"] if costs else []
     heads = [part for limit in limits for part in (f"solved at {limit.tokens}, %", "points")]
-    columns = ["method", *heads, "length", "big kept, %", "big tokens", "small tokens", "discarded", *dear]
+    columns = ["method", *heads, "length", "big kept, %", "big tokens", "small tokens", "discarded", *cost_columns]
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for label, row in ample.rows.items():
         figures = [cell for limit in limits for cell in (limit.solved(label), limit.difference(label))]

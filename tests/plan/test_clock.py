@@ -65,15 +65,19 @@ def test_a_full_cache_drops_the_text_that_was_used_longest_ago() -> None:
     assert roomy.servers["big"][0].read_tokens == 2 * (150 + 1)
 
 
+def drafts_at_once(role: str, count: int) -> Program:
+    drafts = [PlannedCall(role, 50, 10) for _ in range(count)]
+    for draft in drafts:
+        yield start(draft)
+    for draft in drafts:
+        yield wait(draft)
+
+
 def test_drafts_of_one_text_that_end_together_leave_their_room() -> None:
     tight = structs.replace(SIMPLE, cache_tokens=200)
 
     def program() -> Program:
-        drafts = [PlannedCall("big", 50, 10) for _ in range(3)]
-        for draft in drafts:
-            yield start(draft)
-        for draft in drafts:
-            yield wait(draft)
+        yield from drafts_at_once("big", 3)
         yield run(PlannedCall("big", 180, 10))  # needs nearly all of the cache
 
     clock, (chain,) = timed("d", program(), profile=Profile(tight, tight))
@@ -229,15 +233,8 @@ def test_nothing_is_reserved_after_all_chains_have_ended(chains: int, calls: int
 
 
 def test_drafts_that_end_in_one_step_free_all_their_room() -> None:
-    def program() -> Program:
-        drafts = [PlannedCall("small", 50, 10) for _ in range(4)]
-        for draft in drafts:
-            yield start(draft)
-        for draft in drafts:
-            yield wait(draft)
-
     tight = structs.replace(SIMPLE, cache_tokens=300)
-    clock, chains = timed("c", *(program() for _ in range(50)), profile=Profile(tight, tight))
+    clock, chains = timed("c", *(drafts_at_once("small", 4) for _ in range(50)), profile=Profile(tight, tight))
     assert clock.live == 0
     assert all(chain.ended > 0 for chain in chains)
     assert clock.servers["small"][0].cache.reserved == 0

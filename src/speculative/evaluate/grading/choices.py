@@ -143,7 +143,7 @@ def find_choice(text: str) -> str | None:
 def _named_choices(text: str) -> set[str]:
     """Returns the choices that sentences name as the speaker's own.
 
-    There are none if a later sentence takes one back.
+    A later sentence that takes a choice back leaves an empty set.
     """
     sentences = [plain for sentence in _SENTENCES.split(text) if (plain := re.sub(r"[*_`]", "", sentence).strip())]
     lines = [line for sentence in sentences if (line := _OPTION_LINE.match(sentence))]
