@@ -1,22 +1,21 @@
 """Steps of the small model, kept where the big one gives them a good score."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
-from speculative.methods.base import Method
-from speculative.methods.families import Family
+from speculative.methods.checked_steps import CheckedSteps
 from speculative.methods.judging import MEAN_REPLY, REPLY, expected, judge_step, likeliest
-from speculative.methods.step_loop import Pipeline, verify_steps
+from speculative.methods.step_loop import Pipeline
 from speculative.methods.threshold import reaches
 from speculative.methods.tunable import Tunable, judgements
 from speculative.trace.events import Judgement
 from speculative.trace.trace import Trace
 
 
-class StepVerify(Method):
+class StepVerify(CheckedSteps):
     """Small writes steps; big scores each from 0 to 9, and writes low ones again.
 
     `score` says whether the likeliest score counts, or their mean by probability. With `gate=small` small is asked first: big is
@@ -28,12 +27,8 @@ class StepVerify(Method):
     your own. Source: SpecReason (arXiv 2504.07891); the gate is ConfSpec's (arXiv 2602.18447).
     """
 
-    family: ClassVar[Family] = "checked steps"
-
     threshold: float = Field(7, ge=0, le=9, description="score that a step needs to stay")
     score: Literal["greedy", "expected"] = Field("greedy", description="take the likeliest score, or the mean of all by probability")
-    first_big_steps: int = Field(0, ge=0, description="steps that big writes at the beginning")
-    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
     gate: Literal["none", "small"] = Field("none", description="whether small is asked first")
     sure: float = Field(0.9, ge=0, le=1, description="probability of a high score with which small spares big the question")
     pipeline: Pipeline = Field("off", description="what is drafted while a step is judged: nothing, the next step, or also big's own step")
@@ -43,10 +38,6 @@ class StepVerify(Method):
             Tunable("score", values=("greedy", "expected"), shapes=True),
             Tunable("threshold", "below", _scores_of_big, exact=self.gate == "none"),  # small's gate has the threshold in its score
         )
-
-    async def think(self, chain: Chain) -> None:
-        first, tokens = self.first_big_steps, self.step_tokens
-        await verify_steps(chain, self.judge, pipeline=self.pipeline, first_big_steps=first, step_tokens=tokens)
 
     async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
         if self.gate == "small":
