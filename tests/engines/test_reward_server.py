@@ -26,7 +26,7 @@ async def test_rewards_are_those_of_the_last_token(rig):
     assert engine.abilities == {"ids", "reward"}
     stats = CallStats()
     assert await engine.reward([TOKENIZER.encode("abc"), TOKENIZER.encode("a")], key="chain", stats=stats) == [3.0, 1.0]
-    assert stats == CallStats(requests=1, prompt_tokens=4, scored_tokens=4)
+    assert stats == CallStats(requests=1, prompt_tokens=4)
     assert await engine.reward([], key="", stats=stats) == []
     assert stats.requests == 1
     assert engine.reads_whole_texts == server.pools_steps

@@ -81,7 +81,7 @@ async def test_the_reward_of_a_right_step_is_high_and_of_a_wrong_one_low() -> No
     stats = CallStats()
     right, wrong = await judge.reward(texts, key="", stats=stats)
     assert wrong < 0.1 < 0.9 < right <= 1
-    assert (stats.requests, stats.scored_tokens, stats.produced_tokens) == (1, sum(map(len, texts)), 0)
+    assert stats == CallStats(requests=1, prompt_tokens=sum(map(len, texts)), cached_tokens=stats.cached_tokens)
     assert await judge.reward(texts[:1], key="", stats=stats) == [right]
     assert stats.cached_tokens > 0
     assert await judge.reward([], key="", stats=stats) == []
@@ -111,7 +111,7 @@ async def test_methods_take_the_reward_model_as_their_judge(name: str) -> None:
         solved = await asolve(problems(task="tunnel")[130].problem, parse_method(name).method, pair=trio)
     rewards = [reward for event in solved.trace.events if isinstance(event, Rewarded) for reward in event.rewards if reward is not None]
     assert solved.finish_reason == "stop"
-    assert solved.usage["judge"].scored_tokens
+    assert solved.usage["judge"].prompt_tokens
     assert rewards
     assert all(0 <= reward <= 1 for reward in rewards)
 

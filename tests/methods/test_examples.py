@@ -95,7 +95,7 @@ def test_reward_steps_keep_what_the_judge_likes() -> None:
     pair = Pair(ScriptedEngine(RIGHT, name="big"), ScriptedEngine(lambda seen, seed: small_after(seen), name="small"), judge)
     result = ran("reward_steps", pair)
     assert result.reasoning == "One is 1.\n\nTwo is 2.\n\nThree is 3.\n\n"
-    assert result.usage["judge"].scored_tokens > 0
+    assert result.usage["judge"].prompt_tokens > 0
 
 
 @pytest.mark.parametrize("name", quick_cases(["step_check", "lookahead", "take_over"]))

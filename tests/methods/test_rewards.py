@@ -38,7 +38,7 @@ def test_steps_with_a_low_reward_are_written_again_by_big() -> None:
     assert texts(result) == ["s small 0.\n\n", "b big 1.\n\n", "s small 2.\n\n", "b big 3.\n\n", "s small 4.\n\n"]
     assert counts(result, "Rewarded", "judge") == 5
     assert reasons(result) == ["the score 0.1 is below 0.7", "the score 0.69 is below 0.7"]
-    assert result.usage["judge"].scored_tokens > 0
+    assert result.usage["judge"].prompt_tokens > 0
     assert authors(guided(rewards=LOW, threshold=0.5, first_big_steps=1)) == "bs"
 
 

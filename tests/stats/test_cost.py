@@ -6,10 +6,12 @@ import pytest
 from msgspec import structs
 from samples import sample
 
+from speculative import Pair, solve
 from speculative.engines.local.weights import Shape
 from speculative.errors import UsageError
 from speculative.stats.cost import computed, costs
 from speculative.stats.prices import Prices, default_prices
+from speculative.testing import ScriptedEngine
 from speculative.trace.usage import Usage
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +92,28 @@ def test_a_chain_pays_for_its_first_prompt_itself(tmp_path):
     cold = sample(usage={"big": BIG, "small": SMALL})
     warm = sample(usage={"big": structs.replace(BIG, cached_tokens=90), "small": SMALL}, shared_cache_tokens={"big": 30, "small": 0})
     assert costs([cold], prices(tmp_path)) == costs([warm], prices(tmp_path))
+
+
+class Judge(ScriptedEngine):
+    """A reward model that counts the tokens that it is given."""
+
+    read = 0
+
+    async def reward(self, texts, **call):
+        self.read += sum(map(len, texts))
+        return await super().reward(texts, **call)
+
+
+@pytest.mark.parametrize("view", ["api", "flops"])
+def test_a_rewarded_text_is_paid_once(tmp_path, view):
+    engines = [ScriptedEngine("</think>42" if role == "big" else "One.\n\nTwo.\n\n</think>42", name=role) for role in ("big", "small")]
+    judge = Judge("", name="judge", rewards=lambda text: 0.9)
+    result = solve("?", "reward_guided", pair=Pair(*engines, judge))
+    assert result.usage["judge"].prompt_tokens == (read := judge.read) > 0
+    table = PRICES.replace("big = 7", "judge = 3\nbig = 7")
+    table = table.replace("[api.prices]", "[api.prices]\njudge = { prompt = 3, cached = 1, produced = 9 }")
+    found = costs([sample(usage=result.usage, settings={"small": "m/small"})], prices(tmp_path, table))[view]
+    assert found.parts["judge"] == pytest.approx({"api": 3 * read / 1e6, "flops": 2 * 3 * read}[view])
 
 
 def test_without_right_answers_none_has_a_cost(tmp_path):

@@ -87,7 +87,7 @@ async def test_likely_tokens_choices_and_rewards_are_scripted() -> None:
     (scores,) = await engine.score([[]], [[a, b]], key="", stats=CallStats(), top=1)
     assert scores.top == (((a, -0.5),), ((b, -0.1),))
     assert await engine.reward([[a, b, c], [a]], key="", stats=(stats := CallStats())) == [3, 1]
-    assert (stats.requests, stats.prompt_tokens, stats.scored_tokens) == (1, 4, 4)
+    assert (stats.requests, stats.prompt_tokens, stats.scored_tokens) == (1, 4, 0)
 
 
 def test_the_vocabulary_has_bytes_for_text_and_its_own_door_for_markers() -> None:

@@ -131,8 +131,9 @@ class CallStats(Struct):
     """The cost of a call so far.
 
     The engine adds to it as it works, so that a cancelled call is counted too. Units: tokens. `prompt_tokens` are those given,
-    `cached_tokens` the part of them that was not computed again, `scored_tokens` those whose log-probability was asked for. `written`: in
-    a `complete` for one completion, the ids so far, which remain if the call ends early, and `authors` of them in a tower.
+    `cached_tokens` the part of them that was not computed again, `scored_tokens` those that were read behind them for their
+    log-probability. No token is counted as both. `written`: in a `complete` for one completion, the ids so far, which remain if the call
+    ends early, and `authors` of them in a tower.
 
     `inner` is the part of a tower's pair, by role, with the `seconds` of its calls. `chains` are the events of the chains that it wrote.
     `beyond_tokens` are the produced tokens behind the end at which a chain ended a stream.
@@ -242,7 +243,7 @@ class RewardEngine(Engine, Protocol):
     async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
         """Returns the reward of each text at its last token.
 
-        `stats.scored_tokens` counts all tokens that were read.
+        All tokens that were read are prompt tokens, none is a scored one.
         """
         ...
 

@@ -94,7 +94,7 @@ def _sequences(event: AnyEvent, call: Call, branch: int) -> Iterator[RecordedCal
     stated, count = max(call.requests, prompts), max(call.requests, texts)
     rewarded = isinstance(event, Rewarded) or (isinstance(event, Cancelled) and event.verb == "reward")
     prompt, cached = _split(call.prompt_tokens, stated), _split(call.cached_tokens, stated)
-    scored = _split(0 if rewarded else call.scored_tokens, stated)  # the tokens of rewarded texts are those of their prompts
+    scored = _split(0 if rewarded else call.scored_tokens, stated)  # old traces count rewarded texts here, too
     produced, rounds = _split(call.produced_tokens, count), -(-count // texts)
     began = call.began if call.began or event.at <= call.seconds else max(0.0, event.at - call.seconds)
     for place in range(count):

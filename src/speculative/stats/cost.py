@@ -38,7 +38,7 @@ def costs(samples: Sequence[Sample], prices: Prices | None = None) -> dict[View,
 
     `prices` are those of the bundled pair unless given.
 
-    `api`: each role's prompt, cached and produced tokens at their prices; tokens that are scored count as prompt.
+    `api`: each role's prompt, cached and produced tokens at their prices; scored tokens have the price of a prompt.
     `gpu`: a chain occupies the devices of all roles that the method uses, for its wall time over the chains that ran at once.
     `flops`: 2 x parameters x tokens that were computed: prompt less cached, produced, and scored.
     In each view a chain pays for its whole text, also for cached text of other chains. In a tower the models of its pair are paid for.

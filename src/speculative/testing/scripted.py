@@ -151,7 +151,6 @@ class ScriptedEngine:
         stats.requests += 1
         for text in texts:
             self._take(text, "reward", stats)
-            stats.scored_tokens += len(text)
         await self._pace(0, stats)
         return [self._rewards(self._tokenizer.show(text)) if self._rewards else 0.0 for text in texts]
 

@@ -278,7 +278,7 @@ class OpenAIEngine:
     async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
         """Returns the reward of each text at its last token.
 
-        `stats.scored_tokens` counts all tokens that were read.
+        All tokens that were read are prompt tokens, none is a scored one.
         """
         if "reward" not in self.abilities:
             raise EngineError(f"{self.name}: the model gives no rewards; serve a reward model with vLLM")
@@ -286,10 +286,8 @@ class OpenAIEngine:
             self._check_length(text, 0)
         if not texts:
             return []
-        size = sum(map(len, texts))
         stats.requests += 1
-        stats.prompt_tokens += size
-        stats.scored_tokens += size
+        stats.prompt_tokens += sum(map(len, texts))
 
         async def ask(path: str, body: dict[str, Any]) -> bytes:
             return await self.client.post(path, body, key)

@@ -145,7 +145,7 @@ class BundledEngine:
     async def reward(self, texts: Sequence[Ids], *, key: str, stats: CallStats) -> list[float]:
         """Returns the reward of each text at its last token, from 0 to 1.
 
-        `stats.scored_tokens` counts all tokens that were read.
+        All tokens that were read are prompt tokens, none is a scored one.
         """
         if not self._reward_ids:
             raise EngineError(f"{self.name}: the model gives no rewards; bundled:tunnel-reward does")
@@ -155,7 +155,7 @@ class BundledEngine:
         try:
             found = await self._complete(texts, Decoding(1, choices=self._reward_ids), own)
         finally:
-            own.produced_tokens, own.scored_tokens = 0, own.prompt_tokens  # the one token of each text is no text
+            own.produced_tokens = 0  # the one token of each text is no text
             stats.add(own, timed=False)
         return [_likelihood(row[0].choice_logprobs) for row in found]
 
