@@ -10,7 +10,7 @@ from msgspec import structs
 
 from speculative.errors import UsageError
 from speculative.plan.costs import StepCosts, interpolate
-from speculative.plan.profile import Profile, load_profile, shipped
+from speculative.plan.profile import Profile, Sharing, load_profile, shipped
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -35,13 +35,25 @@ def test_a_profile_comes_back_from_its_file(tmp_path: Path) -> None:
         ({"decode": ((2, 1.0), (1, 2.0))}, "big.decode must be points"),
         ({"read": ((1, -1.0),)}, "big.read must be milliseconds above 0"),
         ({"call_ms": -1.0}, "big.call_ms must be at least 0"),
-        ({"block": 0}, "big.block must be above 0"),
+        ({"block": 0}, "big.block must be from 1 to"),
+        ({"decode_context": -1}, "big.decode_context must be at least 0"),
+        ({"max_sequences": 1 << 36}, "big.max_sequences must be from 1 to 1048576, got 68719476736"),  # a table of all sizes is made
+        ({"max_step_tokens": 1 << 36}, "big.max_step_tokens must be from 1 to 1048576"),
+        ({"cache_tokens": 1 << 60}, "big.cache_tokens must be from 1 to"),
     ],
 )
 def test_impossible_costs_are_refused(tmp_path: Path, change: dict[str, object], reason: str) -> None:
     profile = load_profile("h200-32b-1.5b")
     structs.replace(profile, big=structs.replace(profile.big, **change)).save(tmp_path / "own.json")
     with pytest.raises(UsageError, match=reason):
+        load_profile(tmp_path / "own.json")
+
+
+@pytest.mark.parametrize("factors", [Sharing(0.0, 1.0), Sharing(1.0, -3.0), Sharing(1e9, 1.0)])
+def test_servers_that_share_a_gpu_cannot_gain_by_it(tmp_path: Path, factors: Sharing) -> None:
+    profile = load_profile("h200-32b-1.5b")
+    structs.replace(profile, shared={"mps": factors}).save(tmp_path / "own.json")
+    with pytest.raises(UsageError, match=r"shared\.mps\.(big|small) must be from 1 to"):
         load_profile(tmp_path / "own.json")
 
 

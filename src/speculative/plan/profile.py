@@ -15,6 +15,12 @@ from speculative.files import write_file
 VERSION = 1
 """The version of the format that is written."""
 
+LARGEST_STEP = 1 << 20
+"""The most sequences and tokens of a step: the costs of all sizes up to it are computed at once."""
+
+SLOWEST = 1000
+"""The largest factor of sharing a GPU."""
+
 Curve = tuple[tuple[int, float], ...]
 """Points of a measured curve: a number of sequences or tokens, and milliseconds."""
 
@@ -128,6 +134,9 @@ def load_profile(name: str | Path) -> Profile:
         raise UsageError(f"profile {name} must have version {VERSION}, got {found.version}; measure the servers again")
     for role in ("big", "small"):
         _check(f"profile {name}: {role}", found.server(role))
+    for way, factors in found.shared.items():
+        for role in ("big", "small"):
+            _check_range(f"profile {name}: shared.{way}.{role}", getattr(factors, role), 1, SLOWEST)
     return found
 
 
@@ -140,9 +149,16 @@ def _check(where: str, server: ServerProfile) -> None:
             raise UsageError(f"{where}.{field} must be points with rising sizes from 1 on, got {list(curve)[:3]}")
         if wrong := next((cost for _, cost in curve if not 0 < cost < 1e9), None):
             raise UsageError(f"{where}.{field} must be milliseconds above 0, got {wrong}")
-    for field in ("context_ms", "attend_ms", "call_ms", "call_cpu_ms", "prefix_cpu_ms"):
+    for field in ("decode_context", "context_ms", "attend_ms", "call_ms", "call_cpu_ms", "prefix_cpu_ms"):
         if not 0 <= getattr(server, field) < 1e9:
             raise UsageError(f"{where}.{field} must be at least 0, got {getattr(server, field)}")
-    for field in ("block", "max_sequences", "max_step_tokens", "cache_tokens"):
-        if not 0 < getattr(server, field) < 1 << 40:
-            raise UsageError(f"{where}.{field} must be above 0, got {getattr(server, field)}")
+    for field in ("max_sequences", "max_step_tokens"):
+        _check_range(f"{where}.{field}", getattr(server, field), 1, LARGEST_STEP)
+    for field in ("block", "cache_tokens"):
+        _check_range(f"{where}.{field}", getattr(server, field), 1, 1 << 40)
+
+
+def _check_range(where: str, value: float, least: int, most: int) -> None:
+    """Raises `UsageError` for a number that is out of range."""
+    if not least <= value <= most:
+        raise UsageError(f"{where} must be from {least} to {most}, got {value}; correct it, or measure the servers again")
