@@ -37,11 +37,12 @@ class PrefixCache:
             self._idle_tokens -= self._idle.popitem(last=False)[1]
         self._idle[id(chain), 0] = tokens
         self._idle_tokens += tokens
+        self._branches.setdefault(id(chain), set()).add(0)
 
     def begin(self, call: PlannedCall) -> int | None:
         """Reserves room for a call, and returns the cached tokens of its prompt.
 
-        Returns None if there is no room. Texts that were used longest ago are dropped for it.
+        Returns None if there is no room. Texts that were used longest ago are dropped for it, after the look for its own.
         """
         wanted = min(call.prompt + call.room, self.tokens)
         if self.reserved and self.reserved + wanted > self.tokens:
@@ -49,8 +50,8 @@ class PrefixCache:
         self.reserved += wanted
         call.pinned = wanted
         key = id(call.chain), call.branch
-        self._drop(key)
-        held = self._find(call, key)
+        held, found = self._find(call, key)
+        self._drop(found)
         self._running.setdefault(key[0], {})[id(call)] = call.prompt
         return min(min(call.known, held) // self.block * self.block, (call.prompt - 1) // self.block * self.block)
 
@@ -78,25 +79,28 @@ class PrefixCache:
         self._idle.move_to_end(key)
         self._branches.setdefault(key[0], set()).add(call.branch)
 
-    def _drop(self, key: Key) -> None:
-        """Drops idle texts until all fits, but not the one with this key."""
-        while self._idle and self.reserved + self._idle_tokens > self.tokens:
-            oldest = next(iter(self._idle))
-            if oldest == key and len(self._idle) == 1:
-                break
-            if oldest == key:
-                self._idle.move_to_end(oldest)
-                continue
-            self._idle_tokens -= self._idle.pop(oldest)
+    def _find(self, call: PlannedCall, key: Key) -> tuple[int, Key | None]:
+        """Returns the known tokens of a call, and the other idle text that has them.
 
-    def _find(self, call: PlannedCall, key: Key) -> int:
-        """Takes the idle text of a call over, and returns its tokens.
-
-        Where it does not reach, the chain's other texts are looked through: calls side by side have a beginning in common.
+        The call takes over its own idle text.
+        Where its own text does not reach, the chain's other texts are looked through: calls side by side have a beginning in common.
         """
-        held = self._idle.pop(key, 0)
-        self._idle_tokens -= held
-        if held >= call.known:
-            return held
-        others = [self._idle.get((key[0], branch), 0) for branch in self._branches.get(key[0], ())]
-        return max(held, *others, *self._running.get(key[0], {}).values(), 0)
+        own = self._idle.pop(key, 0)
+        self._idle_tokens -= own
+        if own >= call.known:
+            return own, None
+        running = max(own, *self._running.get(key[0], {}).values(), 0)
+        others = [other for branch in self._branches.get(key[0], ()) if (other := (key[0], branch)) in self._idle]
+        longest = max(others, key=self._idle.__getitem__, default=None)
+        if longest is None or self._idle[longest] <= running:
+            return running, None
+        self._idle.move_to_end(longest)
+        return self._idle[longest], longest
+
+    def _drop(self, found: Key | None) -> None:
+        """Drops idle texts until all fits, but keeps of the one that was found what fits."""
+        while self._idle and self.reserved + self._idle_tokens > self.tokens:
+            oldest, tokens = self._idle.popitem(last=False)
+            self._idle_tokens -= tokens
+            if oldest == found:  # it is the last one
+                self._idle[oldest] = self._idle_tokens = self.tokens - self.reserved
