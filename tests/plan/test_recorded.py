@@ -48,7 +48,7 @@ def test_a_recorded_chain_costs_the_tokens_of_the_live_one(method: str, wrappers
     servers = clock.all_servers(LAYOUTS["c"])
     shared = sum(event.call.shared_cache_tokens for event in trace.walk() if getattr(event, "call", None))  # type: ignore[union-attr]
     least = sum(max(1, call.prompt - call.cached) for call in chain.calls)
-    first = {call.role: call for call in reversed(chain.calls)}  # on a cold engine its texts may share their hits, which the first cannot have
+    first = {call.role: call for call in reversed(chain.calls)}  # its texts share their hits, which on a cold engine the first has not
     cold = sum(call.cached for call in first.values())
     assert least <= sum(server.read_tokens for server in servers) <= least + shared + cold
     assert sum(server.written_tokens for server in servers) == sum(max(1, call.tokens) for call in chain.calls)
