@@ -34,22 +34,23 @@ class RawLoop:
         draws, text, left = Random(seed), list(prompt), tokens
         ahead: asyncio.Task[list[int]] | None = None
         while left > 0:
-            draft = await (ahead or self._write("small", text, min(step, left)))
+            draft = await (ahead or self.write("small", text, min(step, left)))
             left -= len(draft)
-            ahead = asyncio.create_task(self._write("small", text + draft, min(step, left))) if left > 0 else None
+            ahead = asyncio.create_task(self.write("small", text + draft, min(step, left))) if left > 0 else None
             await self._score(text + draft)
             if draws.random() >= acceptance:
                 if ahead:
                     ahead.cancel()
                     await asyncio.gather(ahead, return_exceptions=True)
                     ahead = None
-                draft = await self._write("big", text, len(draft))
+                draft = await self.write("big", text, len(draft))
             text += draft
-        await self._write("big", text, answer)
+        await self.write("big", text, answer)
         return tokens + answer
 
-    async def _write(self, role: str, prompt: list[int], tokens: int) -> list[int]:
-        body = {"prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "temperature": 0.6, "top_p": 0.95, "return_token_ids": True}
+    async def write(self, role: str, prompt: Sequence[int], tokens: int) -> list[int]:
+        """Writes tokens with one server. Returns their ids."""
+        body = {"prompt": [*prompt], "max_tokens": tokens, "ignore_eos": True, "temperature": 0.6, "top_p": 0.95, "return_token_ids": True}
         return (await self._post(role, "/v1/completions", body))["choices"][0]["token_ids"]
 
     async def _score(self, ids: list[int]) -> None:

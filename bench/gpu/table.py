@@ -4,9 +4,10 @@
 
 One more row is added to OUT for each layout, method and load as soon as it is measured, the most valuable first; rows that are there are
 not measured again, so the same command continues after its time is over. A row that would not end in time is not begun. The second big
-server shares the small one's GPU. `a` takes both big servers, `c` the first and small, `f` all, `e-mps` the second and small. `raw_loop` is
-`likelihood_verify,pipeline=accept` by bare calls, and `swing` one chain after another with a burst beside them. Costs of single calls go to
-OUT with `.calls`. With `--page FILE` the table of docs/planner.md is written from the rows, beside the planner's predictions.
+server shares the small one's GPU. `a` takes both big servers, `c` the first and small, `f` all, `e-mps` the second and small. `c-spec` is
+`c` with a first server that speculates tokens by itself. `raw_loop` is `likelihood_verify,pipeline=accept` by bare calls, and `swing` one
+chain after another with a burst beside them. Costs of single calls go to OUT with `.calls`: `raw_ms` is a bare request like that of
+`cached_ms`. With `--page FILE` the table of docs/planner.md is written from the rows, beside the planner's predictions.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ RAW, SWING, PIPED = "raw_loop", "swing", "likelihood_verify,pipeline=accept"
 FIRST = ("big_only", RAW, PIPED, "auto")
 """The methods that the bars of the page are about."""
 PREFIXES = (1024, 4096, 16384)
-ROLES = {"a": ("both", None), "c": ("first", "small"), "f": ("both", "small"), "e-mps": ("second", "small")}
+ROLES = {"a": ("both", None), "c": ("first", "small"), "c-spec": ("first", "small"), "f": ("both", "small"), "e-mps": ("second", "small")}
 BEGIN, END = "<!-- measured -->\n", "<!-- end of measured -->"
 
 
@@ -80,11 +81,17 @@ def plan_rows(layouts: list[str], loads: list[int], names: list[str]) -> list[tu
         *rows("c", [*FIRST], many),
         *rows("c", [SWING], [1]),
         *rows("e-mps", ["big_only", PIPED, "auto"], middle),
+        *rows("c-spec", ["big_only", PIPED], middle),
         *rows("c", names, middle),
         *rows("f", ["big_only", PIPED], [load for load in loads if load >= 16]),
         *(row for layout in ("c", "e-mps", "f") for row in rows(layout, names, loads)),
     ]
     return [*dict.fromkeys(order)]
+
+
+def place(layout: str) -> Layout:
+    """Returns where the servers of a layout are."""
+    return LAYOUTS[layout.removesuffix("-spec")]
 
 
 def problem(seed: int, tokens: int) -> Problem:
@@ -192,6 +199,9 @@ async def measure_calls(engine: Engine, out: Path, known: set[int]) -> None:
 
         row = {"prefix": size, "cold_ms": await timed(token(ids, 0))}
         row["cached_ms"] = median([await timed(token([*ids, *step[number : number + 24]], number)) for number in range(5)])
+        if isinstance(engine, OpenAIEngine):
+            async with RawLoop(url := engine.client.replicas.urls[0], url, engine.server.model) as bare:
+                row["raw_ms"] = median([await timed(bare.write("big", [*ids, *step[number : number + 24]], 1)) for number in range(5, 10)])
         row["judge_ms"] = median([await timed(token([*ids, *step[number:], *step[:24]], number)) for number in range(1, 6)])
         if "score" in engine.abilities:
             turned = [[*step[number:], *step[:number]] for number in range(6, 13)]
@@ -226,7 +236,7 @@ class Rows:
         elif name == SWING:
             row = await measure_swing(pair, self.table, tokens, self.options.burst)
         else:
-            row = await measure(pair, self.table[name], chains, tokens, LAYOUTS[layout].gpus)
+            row = await measure(pair, self.table[name], chains, tokens, place(layout).gpus)
         row = {"layout": layout, "method": name, "acceptance": self.options.acceptance, **row}
         with self.options.out.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -237,7 +247,7 @@ class Rows:
         if name == SWING:
             return 3 * self.seconds(layout, PIPED, self.options.burst)
         drawn = Drawn(length=STEP * (self.options.steps + 1), acceptance=self.options.acceptance, prompt=200, answer=ANSWER)
-        clock = VirtualClock(load_profile(self.options.profile), LAYOUTS[layout])
+        clock = VirtualClock(load_profile(self.options.profile), place(layout))
         clock.run(PROGRAMS[PIPED if name in (RAW, "auto") else name](drawn, seed) for seed in range(chains))
         return 1.5 * clock.now + 2
 
@@ -285,7 +295,8 @@ def table(rows: list[dict[str, Any]], profile: str) -> str:
     text = f"| {' | '.join(head)} |\n|{'---|' * 2}{'---:|' * 6}\n"
     swings = [row for row in rows if row["method"] == SWING]
     for row in sorted((row for row in rows if row["method"] != SWING), key=lambda row: (row["layout"], row["chains"], -row["tokens_s"])):
-        guess = f"{predicted(row, profile):,.0f}" if row["method"] != "auto" else ""
+        foreseen = row["method"] != "auto" and row["layout"] in LAYOUTS
+        guess = f"{predicted(row, profile):,.0f}" if foreseen else ""
         cells = [row["layout"], row["method"], row["chains"], f"{row['tokens_s']:,.0f}", guess]
         cells += [f"{row['latency_s']:.2f}", f"{row['gpu_s']:.2f}", f"{row['cpu_us_token']:.0f}"]
         text += f"| {' | '.join(map(str, cells))} |\n"
@@ -315,6 +326,9 @@ def bars(rows: list[dict[str, Any]], calls: list[dict[str, Any]]) -> str:
         if "score_ms" in row and row["prefix"] > 4000:
             ratio = row["score_ms"] / row["judge_ms"]
             found.append((f"a score over a judgement behind {row['prefix']:,} tokens", ratio, 1.0, ratio <= 1.0))
+        if "raw_ms" in row:
+            more = row["cached_ms"] - row["raw_ms"]
+            found.append((f"a hand-over behind {row['prefix']:,} cached tokens, ms more than a bare request", more, 3.0, more <= 3))
     for name, most in (("big_only", 45.0), ("random_switch", 75.0)):
         if name in cpu:
             found.append((f"our CPU, us a token of {name}, 64 chains", cpu[name], most, cpu[name] <= most))

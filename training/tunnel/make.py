@@ -33,7 +33,7 @@ from training.tunnel.tokenizer import SIZE
 from training.tunnel.train import Plan, train
 
 BIG_PLAN = Plan(
-    "big", BIG, BIG_DIET, 60, 24 * BLOCK, wide=2, watches=True, matrix_rate=0.012, end=Freeze(0.80, 0.92), end_from=0.3, end_every=4
+    "big", BIG, BIG_DIET, 60, 18 * BLOCK, wide=2, watches=True, matrix_rate=0.012, end=Freeze(0.80, 0.92), end_from=0.3, end_every=4
 )
 PLANS: Mapping[str, Plan] = {
     plan.name: plan

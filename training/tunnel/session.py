@@ -28,9 +28,9 @@ from training.tunnel.plans import Freeze
 from training.tunnel.problems import LADDERS, THIRD
 
 SETUP = 40  # seconds until a training begins
-BEFORE_RIVAL = 230  # seconds of small and all that is made of it
+BEFORE_RIVAL = 260  # seconds of small and all that is made of it
 REWARD, MEASURE, PACK = 150, 120, 15  # seconds that are kept for the ends
-SMALL = 120
+SMALL = 150
 REWARD_TRAINING = 100  # of its seconds: the rest is starting, compiling and exporting
 if REHEARSAL:
     MEASURE = 200  # on a CPU
