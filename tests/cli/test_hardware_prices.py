@@ -9,7 +9,10 @@ import pytest
 from msgspec import structs
 
 from speculative.cli import run
+from speculative.cli._hardware import HardwareFlags, with_prices
 from speculative.plan.profile import load_profile
+from speculative.plan.recorded import RecordedCall, RecordedChain
+from speculative.report.hardware import HardwareCard, HardwareForecast
 
 PROFILE = ["--profile", "h200-32b-1.5b", "--gpu-hour", "3.6"]
 COMPARE = ["compare", "--methods", "big_only,small_only", "--limit", "2", "--max-tokens", "120", "--no-controls"]
@@ -50,6 +53,19 @@ def test_a_report_tells_the_hardware_and_the_chains_for_an_hour(tmp_path: Path, 
             assert one["chains_per_gpu_hour"] == pytest.approx(3600 / one["gpu_s"])
     assert run(["report", str(tmp_path / "run"), "--json"]) == 0
     assert not any("hardware" in row for row in json.loads(capsys.readouterr().out))
+
+
+def test_a_judged_method_has_a_layout_of_its_own() -> None:
+    h200 = load_profile("h200-32b-1.5b")
+    call = RecordedCall("judge", 100, 0, 0, "rewarded", 0, 0.0, 1.0)
+    flags = HardwareFlags("h200-32b-1.5b")
+    priced = flags.price({("t", "reward_guided"): [RecordedChain("reward_guided", (call,), 5)]})
+    card = HardwareCard.of(h200, "", "c", None)
+    (row,) = with_prices([{"task": "t", "label": "reward_guided"}], priced, card)
+    assert (row["hardware"]["layout"], row["hardware"]["gpus"]) == ("c+judge", 3)
+    shown = HardwareForecast.of(card, priced).card
+    assert (shown.layout, shown.gpus) == ("c", 2)
+    assert shown.placed.endswith("; c+judge for methods with a judge: big and small on a GPU each, a judge on its own")
 
 
 def test_chains_that_the_hardware_cannot_hold_have_no_price(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,14 @@ import pytest
 from msgspec import structs
 
 import speculative
+from speculative import solve
 from speculative.cli import run as command
 from speculative.cli._hardware import show_forecasts
 from speculative.errors import UsageError
 from speculative.pair import Pair
 from speculative.plan.clock import VirtualClock
 from speculative.plan.forecast import Scenario, check_scenario, forecast, forecasts
-from speculative.plan.layout import LAYOUTS
+from speculative.plan.layout import LAYOUTS, find_layout
 from speculative.plan.profile import load_profile
 from speculative.plan.programs import PROGRAMS, Drawn
 from speculative.plan.recorded import RecordedCall, RecordedChain, read_chains
@@ -119,6 +120,53 @@ def test_a_profile_with_a_tiny_cache_is_an_error(tmp_path: Path, capsys: pytest.
 def test_a_layout_without_a_server_is_refused() -> None:
     with pytest.raises(UsageError, match="must have a server for small, got layout d"):
         check_scenario(Scenario("step_verify", "d", 1, SHORT))
+
+
+def judged(*sizes: int) -> Scenario:
+    """Small writes, and a judge reads."""
+    calls = [RecordedCall(role, size, tokens, 0, "call", 0, at, at + 0.5) for at, (role, size, tokens) in enumerate(
+        (("small", 100, 50), *(("judge", size, 0) for size in sizes)))]
+    return Scenario("reward_guided", "c", 1, SHORT, (RecordedChain("reward_guided", tuple(calls), 50),))
+
+
+def test_a_judge_gets_a_gpu_of_its_own() -> None:
+    scenario = check_scenario(judged(1000))
+    assert scenario.layout == "c+judge"
+    assert find_layout(scenario.layout).gpus == 3
+    (found,) = forecasts(H200, [scenario], hour=1.0)
+    assert found.gpu_s == pytest.approx(3 * found.latency_s)
+    assert found.busy["judge 0"] > 0 == found.busy["big 0"]
+    (big,) = forecasts(H200, [Scenario("big_only", "a+big", 1, Drawn(length=50, prompt=100))])
+    assert find_layout("a+big").gpus == 3
+    assert found.against_big == pytest.approx(found.tokens_s / big.tokens_s)  # on as many GPUs
+
+
+def test_a_judge_costs_what_the_profile_says_or_as_much_as_big(tmp_path: Path) -> None:
+    scenario, own = check_scenario(judged(1000, 2000)), structs.replace(H200.small, read=((1, 1000.0),))
+    assert forecast(H200, scenario) == forecast(structs.replace(H200, judge=H200.big), scenario)
+    assert forecast(H200, scenario).latency_s > forecast(structs.replace(H200, judge=H200.small), scenario).latency_s
+    assert forecast(structs.replace(H200, judge=own), scenario).latency_s > 2
+    structs.replace(H200, judge=own).save(tmp_path / "own.json")
+    assert load_profile(tmp_path / "own.json").judge == own
+    structs.replace(H200, judge=structs.replace(own, call_ms=-1)).save(tmp_path / "wrong.json")
+    with pytest.raises(UsageError, match="judge.call_ms must be at least 0, got -1"):
+        load_profile(tmp_path / "wrong.json")
+
+
+@pytest.mark.parametrize("name", ["c+x", "+judge", "c+", "judge", "c judge"])
+def test_an_unknown_layout_names_those_that_there_are(name: str) -> None:
+    with pytest.raises(UsageError, match=r"layout must be one of a: .*\+judge.*got '" + name.replace("+", r"\+")):
+        find_layout(name)
+
+
+def test_a_plan_of_a_judged_chain_states_its_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    engines = [ScriptedEngine("One.\n\nTwo.\n\n</think>42", name=role) for role in ("big", "small")]
+    pair = Pair(*engines, ScriptedEngine("", name="judge", rewards=lambda text: 0.9))
+    solve("?", "reward_guided", pair=pair).trace.save(tmp_path / "t.jsonl")
+    assert command(["plan", "--trace", str(tmp_path), "--chains", "1", "--profile", "h200-32b-1.5b"]) == 0
+    told = capsys.readouterr()
+    assert "c+judge" in told.out
+    assert "the judge is priced as a server like big's on a GPU of its own" in told.err
 
 
 def recorded(tmp_path: Path, method: str, **params: object) -> Path:

@@ -62,14 +62,17 @@ class HardwareFlags:
 
         Methods that the hardware cannot run are left out with a note.
         """
-        profile, found = self.load(), dict[Key, list[Forecast]]()
+        profile, found, judged = self.load(), dict[Key, list[Forecast]](), False
         for key, recorded in chains.items() if profile else ():
             assert profile
             try:
                 loads = [check_scenario(Scenario(key[1], self.layout, load, Drawn(), tuple(recorded))) for load in LOADS]
                 found[key] = forecasts(profile, loads, hour=self.gpu_hour)
+                judged = judged or has_judge(found[key])
             except UsageError as error:
                 note(f"not priced: {error}")
+        if profile and judged:
+            note(judge_rule(profile))
         return found
 
     def card(self) -> HardwareCard | None:
@@ -117,8 +120,20 @@ def with_prices(
     for row in rows:
         found = priced.get((row["task"], row["label"]))
         forecasted = [to_builtins(one) | {"chains_per_gpu_hour": per_gpu_hour(one)} for one in found or ()]
-        told.append(row | ({"hardware": to_builtins(card), "on_hardware": forecasted} if forecasted else {}))
+        own = card.placed_as(found[0].layout) if card and found else card
+        told.append(row | ({"hardware": to_builtins(own), "on_hardware": forecasted} if forecasted else {}))
     return told
+
+
+def has_judge(found: Iterable[Forecast]) -> bool:
+    """Returns whether a forecast has a server for a judge."""
+    return any("judge" in find_layout(one.layout).roles for one in found)
+
+
+def judge_rule(profile: Profile) -> str:
+    """Returns the rule by which a judge is priced."""
+    costs = "with the profile's costs of a judge" if profile.judge else "as a server like big's"
+    return f"the judge is priced {costs} on a GPU of its own" + ("" if profile.judge else "; add `judge` to the profile for its own costs")
 
 
 def show_prices(flags: HardwareFlags, priced: Mapping[Key, Sequence[Forecast]]) -> None:

@@ -9,8 +9,9 @@ from typing import Annotated
 import msgspec
 from cyclopts import Group, Parameter
 
+from speculative.cli._errors import note
 from speculative.cli._flags import parse_count
-from speculative.cli._hardware import HARDWARE, check_price, show_forecasts
+from speculative.cli._hardware import HARDWARE, check_price, has_judge, judge_rule, show_forecasts
 from speculative.cli._output import write_json
 from speculative.cli._progress import count_progress
 from speculative.errors import UsageError
@@ -73,6 +74,8 @@ def plan(
     heavy = sum(scenario.chains * scenario.drawn.length for scenario in scenarios) > 2_000_000
     with count_progress("simulations", len(scenarios)) as advance:
         found = forecasts(costs, scenarios, hour=gpu_hour, processes=os.cpu_count() or 1 if heavy else 1, tell=advance)
+    if has_judge(found):
+        note(judge_rule(costs))
     if json:
         write_json([msgspec.to_builtins(one) for one in found])
     else:

@@ -165,7 +165,8 @@ def shares(chains: Sequence[SimulatedChain]) -> dict[str, float]:
 
 def baseline(layout: str) -> str:
     """Returns the layout of big alone on as many GPUs."""
-    return "a" if find_layout(layout).gpus > 1 else "d"
+    gpus = find_layout(layout).gpus
+    return "d" if gpus == 1 else "a" + "+big" * (gpus - 2)
 
 
 def forecasts(
@@ -213,9 +214,14 @@ def needed_roles(scenario: Scenario) -> frozenset[str]:
 
 
 def check_scenario(scenario: Scenario) -> Scenario:
-    """Returns the scenario. Raises `UsageError` if its layout lacks a server."""
-    roles = find_layout(scenario.layout).roles
-    if missing := needed_roles(scenario) - roles:
+    """Returns the scenario. Raises `UsageError` if its layout lacks a server.
+
+    A judge is added to the layout, on a GPU of its own.
+    """
+    missing = needed_roles(scenario) - find_layout(scenario.layout).roles
+    if missing == {"judge"}:
+        return structs.replace(scenario, layout=f"{scenario.layout}+judge")
+    if missing:
         raise UsageError(
             f"{scenario.method} must have a server for {', '.join(sorted(missing))}, got layout {scenario.layout}; choose another layout"
         )

@@ -52,10 +52,18 @@ LAYOUTS = {
 }
 """The layouts by their names."""
 
+MORE = {"big": "a further replica of big", "judge": "a judge"}
+"""The servers that a name may add to a layout, each on a GPU of its own: `c+judge`."""
+
 
 def find_layout(name: str) -> Layout:
     """Returns a layout by its name. Raises `UsageError`."""
-    if name not in LAYOUTS:
+    base, *more = name.split("+")
+    if base not in LAYOUTS or not MORE.keys() >= set(more):
         known = "; ".join(f"{key}: {layout.about}" for key, layout in LAYOUTS.items())
-        raise UsageError(f"layout must be one of {known}, got {name!r}")
-    return LAYOUTS[name]
+        extra = " and ".join(f"+{role} ({about})" for role, about in MORE.items())
+        raise UsageError(f"layout must be one of {known}; {extra} may follow, on a GPU of its own; got {name!r}")
+    found = LAYOUTS[base]
+    for role in more:
+        found = structs.replace(found, servers=(*found.servers, (role, found.gpus)), about=f"{found.about}, {MORE[role]} on its own")
+    return found

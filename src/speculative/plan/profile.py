@@ -80,6 +80,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
         software: the servers' program and version.
         flags: the flags with which the servers ran.
         source: the origin of each figure, in words.
+        judge: the server of a judge; it costs as much as big if nothing is known.
         shared: the factors of sharing one GPU, by the way: `plain` or `mps`.
         checks: other measured milliseconds, which the planner does not read.
         version: the version of the format.
@@ -93,13 +94,14 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     software: str = ""
     flags: str = ""
     source: tuple[str, ...] = ()
+    judge: ServerProfile | None = None
     shared: dict[str, Sharing] = {}
     checks: dict[str, Any] = {}
     version: int = VERSION
 
     def server(self, role: str) -> ServerProfile:
         """Returns the profile of a role's server."""
-        return self.small if role == "small" else self.big
+        return self.small if role == "small" else (self.judge or self.big) if role == "judge" else self.big
 
     def save(self, path: Path) -> None:
         """Writes the whole file or nothing. Raises OSError."""
@@ -132,7 +134,7 @@ def load_profile(name: str | Path) -> Profile:
         raise UsageError(f"profile {name} must be a file of `speculative profile`: {error}") from None
     if found.version != VERSION:
         raise UsageError(f"profile {name} must have version {VERSION}, got {found.version}; measure the servers again")
-    for role in ("big", "small"):
+    for role in ("big", "small", "judge"):
         _check(f"profile {name}: {role}", found.server(role))
     for way, factors in found.shared.items():
         for role in ("big", "small"):

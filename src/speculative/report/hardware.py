@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from speculative.plan.forecast import Forecast
 from speculative.plan.layout import find_layout
@@ -58,6 +58,11 @@ class HardwareCard(Struct, frozen=True):
             gpu_hour,
         )
 
+    def placed_as(self, layout: str) -> HardwareCard:
+        """Describes the same hardware with another layout."""
+        placed = find_layout(layout)
+        return structs.replace(self, layout=layout, placed=placed.about, gpus=placed.gpus)
+
 
 class Prediction(Struct, frozen=True):
     """The predicted cost of one method's chains at one load.
@@ -98,8 +103,11 @@ class HardwareForecast(Struct, frozen=True):
 
     @classmethod
     def of(cls, card: HardwareCard, priced: Mapping[tuple[str, str], Sequence[Forecast]]) -> HardwareForecast:
-        """Collects the forecasts by task and label."""
-        return cls(card, [PredictedMethod(task, label, list(map(Prediction.of, found))) for (task, label), found in priced.items()])
+        """Collects the forecasts by task and label. The card names the layout of methods with a judge, too."""
+        judged = {one.layout for found in priced.values() for one in found} - {card.layout}
+        placed = "; ".join([card.placed, *(f"{layout} for methods with a judge: {find_layout(layout).about}" for layout in sorted(judged))])
+        methods = [PredictedMethod(task, label, list(map(Prediction.of, found))) for (task, label), found in priced.items()]
+        return cls(structs.replace(card, placed=placed), methods)
 
 
 def per_gpu_hour(found: Forecast) -> float:
