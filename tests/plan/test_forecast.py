@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -124,8 +125,10 @@ def test_a_layout_without_a_server_is_refused() -> None:
 
 def judged(*sizes: int) -> Scenario:
     """Small writes, and a judge reads."""
-    calls = [RecordedCall(role, size, tokens, 0, "call", 0, at, at + 0.5) for at, (role, size, tokens) in enumerate(
-        (("small", 100, 50), *(("judge", size, 0) for size in sizes)))]
+    calls = [
+        RecordedCall(role, size, tokens, 0, "call", 0, at, at + 0.5)
+        for at, (role, size, tokens) in enumerate((("small", 100, 50), *(("judge", size, 0) for size in sizes)))
+    ]
     return Scenario("reward_guided", "c", 1, SHORT, (RecordedChain("reward_guided", tuple(calls), 50),))
 
 
@@ -149,13 +152,13 @@ def test_a_judge_costs_what_the_profile_says_or_as_much_as_big(tmp_path: Path) -
     structs.replace(H200, judge=own).save(tmp_path / "own.json")
     assert load_profile(tmp_path / "own.json").judge == own
     structs.replace(H200, judge=structs.replace(own, call_ms=-1)).save(tmp_path / "wrong.json")
-    with pytest.raises(UsageError, match="judge.call_ms must be at least 0, got -1"):
+    with pytest.raises(UsageError, match=r"judge\.call_ms must be at least 0, got -1"):
         load_profile(tmp_path / "wrong.json")
 
 
 @pytest.mark.parametrize("name", ["c+x", "+judge", "c+", "judge", "c judge"])
 def test_an_unknown_layout_names_those_that_there_are(name: str) -> None:
-    with pytest.raises(UsageError, match=r"layout must be one of a: .*\+judge.*got '" + name.replace("+", r"\+")):
+    with pytest.raises(UsageError, match=rf"layout must be one of a: .*, got '{re.escape(name)}'; \+big .* and \+judge"):
         find_layout(name)
 
 

@@ -62,7 +62,7 @@ def find_layout(name: str) -> Layout:
     if base not in LAYOUTS or not MORE.keys() >= set(more):
         known = "; ".join(f"{key}: {layout.about}" for key, layout in LAYOUTS.items())
         extra = " and ".join(f"+{role} ({about})" for role, about in MORE.items())
-        raise UsageError(f"layout must be one of {known}; {extra} may follow, on a GPU of its own; got {name!r}")
+        raise UsageError(f"layout must be one of {known}, got {name!r}; {extra} may follow its name")
     found = LAYOUTS[base]
     for role in more:
         found = structs.replace(found, servers=(*found.servers, (role, found.gpus)), about=f"{found.about}, {MORE[role]} on its own")

@@ -103,7 +103,10 @@ class HardwareForecast(Struct, frozen=True):
 
     @classmethod
     def of(cls, card: HardwareCard, priced: Mapping[tuple[str, str], Sequence[Forecast]]) -> HardwareForecast:
-        """Collects the forecasts by task and label. The card names the layout of methods with a judge, too."""
+        """Collects the forecasts by task and label.
+
+        The card names the layout of methods with a judge, too.
+        """
         judged = {one.layout for found in priced.values() for one in found} - {card.layout}
         placed = "; ".join([card.placed, *(f"{layout} for methods with a judge: {find_layout(layout).about}" for layout in sorted(judged))])
         methods = [PredictedMethod(task, label, list(map(Prediction.of, found))) for (task, label), found in priced.items()]
