@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from speculative.cli import run as command
+from speculative.cli.field import field as field_command
 from speculative.errors import UsageError
 from speculative.evaluate import grid
 from speculative.plan.field import FieldFile, read_field
@@ -23,6 +24,8 @@ SMALL = {
     "tasks": [{"task": "stories", "problems": 10}],
     "methods": ["big_only", {"method": "random_switch", "big_share": [0.2, 0.5]}],
 }
+
+TUNED = {"methods": ["likelihood_verify"], "task": "gsm8k", "problems": 10}
 
 PUBLISHED_BEAMS = [
     dict(zip(("stok", "sgen", "sdecay", "ltok", "lbound"), values, strict=True))
@@ -65,9 +68,63 @@ def test_the_forecast_counts_chains_and_hours(tmp_path: Path) -> None:
     field = read_field(written(tmp_path, epochs=3))
     assert field.chains_of_method() == 30
     assert field.method_names() == ["big_only", "random_switch", "random_switch"]
-    (hours,) = field.hours(load_profile("h200-32b-1.5b")).values()
-    (double,) = read_field(written(tmp_path, epochs=6)).hours(load_profile("h200-32b-1.5b")).values()
-    assert double == pytest.approx(2 * hours)
+    profile = load_profile("h200-32b-1.5b")
+    (cost,) = field.forecast(profile)
+    (double,) = read_field(written(tmp_path, epochs=6)).forecast(profile)
+    assert (cost.chains, double.chains) == (90, 180)
+    assert double.hours == pytest.approx(2 * cost.hours)
+
+
+def test_the_forecast_heeds_parameters_that_drawn_chains_have(tmp_path: Path) -> None:
+    def hours(*methods: object) -> float:
+        (cost,) = read_field(written(tmp_path, methods=[*methods])).forecast(load_profile("h200-32b-1.5b"))
+        return cost.hours
+
+    def share(big_share: float) -> float:
+        return hours({"method": "random_switch", "big_share": big_share})
+
+    assert share(0.1) < share(0.8)
+    assert hours({"method": "random_switch", "big_share": [0.1, 0.8]}) == pytest.approx(share(0.1) + share(0.8))
+    assert hours({"method": "cascade", "samples": 1}) < hours({"method": "cascade", "samples": 32})
+    ahead = hours({"method": "likelihood_verify", "pipeline": "accept"})
+    assert ahead < hours({"method": "likelihood_verify"})
+
+
+def test_tuning_is_a_part_of_each_pair_and_of_the_forecast(tmp_path: Path) -> None:
+    field = read_field(written(tmp_path, tuned={**TUNED, "candidates": 4}))
+    tuned, cell = field.forecast(load_profile("h200-32b-1.5b"))
+    assert tuned.name == "one/tuned, at most"
+    assert tuned.chains == 5 * 5 + 2 * 5
+    assert cell.chains == 10 * (3 + 1)
+    assert tuned.hours > 0
+    ((pair, method, flags),) = field.tunings()
+    assert (pair, method) == ("one", "likelihood_verify")
+    assert flags["big"] == "B/big"
+    assert flags["task"] == "gsm8k"
+    assert flags["max_tokens"] == 8192
+    ((_, _, cut),) = field.tunings(cut=True)
+    assert not {"task", "big", "small"} & set(cut)
+
+
+def test_a_preset_that_is_there_already_is_one_row(tmp_path: Path) -> None:
+    from speculative.cli.field import with_presets
+
+    preset = tmp_path / "own.toml"
+    preset.write_text('method = "likelihood_verify"\n[params]\nthreshold = -0.5\n')
+    methods = ["big_only", {"method": "likelihood_verify", "threshold": [-0.5, -0.1]}]
+    assert with_presets(methods, [f"@{preset}"]) == methods
+    preset.write_text(preset.read_text().replace("-0.5", "-0.7"))
+    assert with_presets(methods, [f"@{preset}"]) == [*methods, f"@{preset}"]
+
+
+def test_data_lies_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"problem": "1+1?", "answer": "2"}\n')
+    task = {"task": "gsm8k", "problems": 1, "data": "rows.jsonl"}
+    field = read_field(written(tmp_path, tasks=[task], tuned={**TUNED, "task": "math500", "data": "rows.jsonl"}))
+    ((_, made),) = field.cells()
+    assert made["tasks"] == [{"task": "gsm8k", "data": str(tmp_path / "rows.jsonl")}]
+    ((_, _, flags),) = field.tunings()
+    assert flags["data"] == str(tmp_path / "rows.jsonl")
 
 
 def test_the_command_says_the_cost_and_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,10 +150,42 @@ def test_the_command_runs_a_cut_field_and_continues(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.slow
+def test_a_cut_field_is_tuned_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = written(tmp_path, methods=["big_only"], tuned=TUNED), tmp_path / "out"
+    assert command(["field", str(path), "--cut", "--out", str(out)]) == 0
+    assert (out / "one" / "tuned" / "likelihood_verify" / "preset.toml").exists()
+    grids = yaml.safe_load((out / "one" / "8192-none" / "grid.yaml").read_text())
+    assert grids["methods"] == ["big_only", f"@{out}/one/tuned/likelihood_verify/preset.toml"]
+    capsys.readouterr()
+    assert command(["field", str(path), "--cut", "--out", str(out)]) == 0
+    assert "tuning likelihood_verify" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("code", "ran", "ends"), [(1, True, 0), (2, True, 0), (1, False, 1), (2, False, 2), (130, True, 130)])
+def test_a_tuning_without_a_setting_is_a_note_and_one_that_could_not_run_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int, ran: bool, ends: int
+) -> None:
+    asked: list[str] = []
+
+    def run(words: list[str]) -> int:
+        asked.append(words[0])
+        if words[0] == "tune" and ran:
+            (Path(words[words.index("--out") + 1]) / "samples.jsonl").write_text("{}\n")
+        return code if words[0] == "tune" else 0
+
+    path, out = written(tmp_path, tuned=TUNED), tmp_path / "out"
+    monkeypatch.setattr("speculative.cli.run", run)
+    assert field_command(path, out=out) == ends
+    assert asked == (["tune"] if ends else ["tune", "eval"])
+    assert ("likelihood_verify has no tuned setting" in capsys.readouterr().err) is (not ends)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_whole_example_runs_cut_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["field", str(EXAMPLE), "--cut", "--out", str(tmp_path / "out")]) == 0
-    assert len(list((tmp_path / "out").rglob("samples.jsonl"))) == 12
+    assert len(list((tmp_path / "out").glob("*/*/run/samples.jsonl"))) == 12
+    assert len(list((tmp_path / "out").glob("*/tuned/*/samples.jsonl"))) == 3 * 7
 
 
 @pytest.mark.parametrize(
@@ -104,6 +193,14 @@ def test_the_whole_example_runs_cut_small(tmp_path: Path, capsys: pytest.Capture
     [
         ({"pairs": []}, "pairs"),
         ({"pairs": [{"name": "../up", "big": "b", "small": "s"}]}, "pairs.0.name"),
+        ({"pairs": [{"name": "..", "big": "b", "small": "s"}]}, "pairs.0.name"),
+        ({"pairs": [{"name": "one", "big": "b", "small": "s"}] * 2}, "pairs must be unique, got one twice"),
+        ({"limits": [8192, 8192]}, "limits must be unique, got 8192 twice"),
+        ({"speculation": {}}, "speculation"),
+        ({"speculation": {"a/b": ""}}, "speculation"),
+        ({"tuned": {**TUNED, "task": "stories"}}, "tuned.task must be none of the table's tasks, got 'stories'"),
+        ({"tuned": {**TUNED, "methods": ["stitch", "stitch(tau_up=1)"]}}, "tuned.methods must be unique, got stitch twice"),
+        ({"tuned": {**TUNED, "problems": 1}}, "tuned.problems"),
         ({"tokens": {}}, "tokens must have a number above 0 for the limit 8192"),
         ({"chains": {8192: 0}}, "chains must have a number above 0 for the limit 8192"),
         ({"layout": "z"}, "layout must be one of"),
@@ -114,6 +211,32 @@ def test_the_whole_example_runs_cut_small(tmp_path: Path, capsys: pytest.Capture
 def test_bad_files_are_refused(tmp_path: Path, change: dict[str, object], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         read_field(written(tmp_path, **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"tasks": [{"task": "storys", "problems": 10}]}, "unknown task 'storys'; did you mean 'stories'?"),
+        ({"methods": ["big_onyl"]}, "unknown method 'big_onyl'; did you mean 'big_only'?"),
+        ({"methods": [{"method": "random_switch", "big_shar": [0.1, 0.2]}]}, "big_shar"),
+        ({"methods": [{"method": "random_switch", "big_share": [0.1, 7]}]}, "big_share"),
+        ({"methods": [{"method": "cascade", "samples": 0}]}, "samples"),
+        ({"methods": ["big_only", "@missing.toml"]}, "the preset missing.toml"),
+        ({"methods": ["likelihood_verify(threshold=-0.5)", {"method": "likelihood_verify", "threshold": -0.5}]}, "methods must be unique"),
+        ({"tuned": {**TUNED, "task": "gsm9k"}}, "unknown task 'gsm9k'"),
+        ({"tuned": {**TUNED, "target": "soon"}}, "soon"),
+        ({"tuned": {**TUNED, "methods": ["likelihood_verfy"]}}, "unknown method 'likelihood_verfy'"),
+        ({"tuned": {**TUNED, "methods": ["cue_switch"]}}, "tuned.methods must have a parameter to choose, got cue_switch"),
+    ],
+)
+def test_mistakes_are_found_before_a_cost_is_told(
+    tmp_path: Path, change: dict[str, object], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["field", str(written(tmp_path, **change)), "--dry-run"]) == 2
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert reason in shown.err
+    assert "grid" not in shown.err
 
 
 @pytest.mark.parametrize("text", ["", "[", "- 1", "tasks: 1"])

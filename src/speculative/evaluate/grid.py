@@ -66,8 +66,9 @@ class Grid(BaseModel):
     def specs(self) -> list[MethodSpec]:
         """Returns the methods, one for each value of a list. Raises `UsageError`."""
         specs = [spec for entry in self.methods for spec in ([entry] if isinstance(entry, str) else _swept(entry))]
-        _check_unique("methods", specs)
-        return [parse_method(spec) for spec in specs]
+        made = [parse_method(spec) for spec in specs]
+        _check_unique("methods", [one.label for one in made])  # a preset may be the same method as another entry
+        return made
 
 
 def read(path: Path, settings: Mapping[str, Any]) -> Grid:
@@ -95,13 +96,26 @@ def read(path: Path, settings: Mapping[str, Any]) -> Grid:
     for key in values:  # pyright: ignore[reportUnknownVariableType]
         if key not in known:
             raise UsageError(f"the grid {path}: {UnknownNameError('key', str(key), known)}")  # pyright: ignore[reportUnknownArgumentType]
+    return _validate(model, cast("dict[str, Any]", values), f"the grid {path}", path.parent, "examples/seed.yaml")
+
+
+def check_cells(values: Mapping[str, Any], settings: Mapping[str, Any], where: str, folder: Path, example: str) -> None:
+    """Checks the tasks, methods and settings of a grid that another file describes.
+
+    Raises `UsageError` with `where` in front.
+    """
+    _validate(_with_settings(settings), values, where, folder, example)
+
+
+def _validate(model: type[Grid], values: Mapping[str, Any], where: str, folder: Path, example: str) -> Grid:
+    """Makes a grid of its values, and all of its cells."""
     try:
         grid = model.model_validate(values)
-        grid.cells(path.parent)
+        grid.cells(folder)
     except ValidationError as error:
-        raise UsageError(f"the grid {path}: {_describe(error)} (see examples/seed.yaml)") from None
+        raise UsageError(f"{where}: {_describe(error)} (see {example})") from None
     except SpeculativeError as error:
-        raise UsageError(f"the grid {path}: {error}") from None
+        raise UsageError(f"{where}: {error}") from None
     return grid
 
 
