@@ -275,7 +275,7 @@ async def test_a_judge_rewards_drafts() -> None:
     assert (first.rewards, second.rewards) == ({"judge": 0.9}, {"judge": 0.1})
     usage = chain.trace.usage()["judge"]
     assert usage.requests == 1
-    assert usage.scored_tokens > 0
+    assert usage.prompt_tokens > usage.scored_tokens == 0
     (event,) = [event for event in chain.trace if isinstance(event, Rewarded)]
     assert event.rewards == (0.9, 0.1)
     assert await chain.reward("judge", []) == []
