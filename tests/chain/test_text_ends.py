@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from profiles import examples, quick_cases
-from strategies import Chunked, Recorded, Verbs, chain_of, check_books
+from strategies import Chunked, Recorded, Verbs, chain_of, check_books, started
 
 from speculative import STEP, Chain, Method, Pair, Problem, Result, solve
 from speculative.chain import text_stream
 from speculative.engines.base import CallStats, Decoding
 from speculative.engines.local import BundledEngine
+from speculative.errors import EngineServerError
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.testing import ScriptedEngine
 from speculative.tower import TowerEngine
+from speculative.trace.events import Cancelled, Wrote
 
 PROBLEM = "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?"
 TAKE_OVER = str(Path(__file__).parents[2] / "examples" / "methods" / "take_over.py")
@@ -115,6 +118,64 @@ def test_what_is_written_beyond_within_a_tower_is_not_charged_either(cap: int, s
         result = asyncio.run(run(Problem.of("6*7?", max_produced=cap), build("small_only", {"sequential_scale": int(around)}), pair))
         found.append((outcome(result)[:3], {role: cost.kept_tokens for role, cost in result.usage.items()}))
     assert found[0] == found[1]
+
+
+@settings(max_examples=examples(20), deadline=None)
+@given(cap=st.integers(1, 90), size=st.integers(2, 9), doubt=st.sampled_from(["o", "T", "e."]))
+def test_what_a_tower_tells_beyond_is_not_charged(cap: int, size: int, doubt: str) -> None:
+    script, found = "One two.\n\nThree of them, no more.\n\nTo end: 42.</think>42<|im_end|>", list[Any]()
+    for step in (1, size):
+        big, *engines = (Chunked(script, name=name) for name in ("big", "inner big", "inner small"))
+        for engine in (big, *engines):
+            engine.size = step
+        pair = Pair(big, TowerEngine(build("small_only"), Pair(*engines)))
+        result = asyncio.run(run(Problem.of("6*7?", max_produced=cap), build(TAKE_OVER, {"doubt": doubt}), pair))
+        found.append((outcome(result)[:3], {role: cost.kept_tokens for role, cost in result.usage.items()}))
+    assert found[0] == found[1]
+
+
+class SlowlyClosed(Chunked):
+    """Takes some turns to close a stream, as a connection to a server does."""
+
+    error: Exception | None = None
+    size = 10
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.closing = asyncio.Event()
+
+    async def stream(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            async for delta in super().stream(*args, **kwargs):
+                yield delta
+        finally:
+            self.closing.set()
+            await asyncio.sleep(0.01)
+            if self.error:
+                raise self.error
+
+
+@pytest.mark.parametrize("error", [None, EngineServerError("the server went away")])
+@pytest.mark.parametrize("cancels", [False, True])
+@pytest.mark.parametrize("tower", [False, True])
+async def test_what_is_written_beyond_is_not_charged_though_the_call_ends_while_its_stream_closes(
+    error: Exception | None, cancels: bool, tower: bool
+) -> None:
+    own = SlowlyClosed("One two three four five.", name="small")
+    own.error = error
+    small = TowerEngine(build("small_only"), Pair(ScriptedEngine("", name="inner big"), own)) if tower else own
+    chain = started(Problem.of("6*7?", max_produced=200, degrade="fail"), Pair(ScriptedEngine("", name="big"), small))
+    left = chain.left
+    writing = asyncio.ensure_future(chain.write("small", until=lambda text: "two" in text))
+    await own.closing.wait()
+    if cancels:
+        writing.cancel()
+    with contextlib.suppress(asyncio.CancelledError, EngineServerError):
+        await writing
+    call = next(event.call for event in chain.trace if isinstance(event, Wrote | Cancelled))
+    assert (call.produced_tokens, call.beyond_tokens) == (10, 3)
+    assert left is not None
+    assert chain.left == left - len("One two")
 
 
 # ---- stop strings over the end of a call ----------------------------------------------------------------------------

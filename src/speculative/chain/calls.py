@@ -312,7 +312,6 @@ class EngineCall:
         while True:
             part = await self._stream_part((*self.prefixes[0], *before.ids), decoding, stats)
             if self._text.finish:
-                stats.beyond_tokens = _beyond(stats, len(self._text.ids))
                 return cut(extended(before, part), len(self._text.ids), self._text.finish)
             completion = extended(before, part) if before.ids else part
             full = part.finish == "length" and len(part.ids) >= decoding.max_tokens
@@ -329,9 +328,10 @@ class EngineCall:
     async def _stream_part(self, prefix: Ids, decoding: Decoding, stats: CallStats) -> Completion:
         """Reads one stream of the engine up to the end of the text.
 
-        The rest of the stream is not waited for.
+        The rest of the stream is not waited for. What was written of it is counted also if the call is cut off while the stream closes.
         """
-        completion, seen, most = None, list[int](), self._most - len(prefix) + len(self.prefixes[0])
+        earlier = len(prefix) - len(self.prefixes[0])
+        completion, seen, most = None, list[int](), self._most - earlier
         with TypedErrors(self.engine):
             stream = self.engine.stream(prefix, decoding, key=self._calls.key, stats=stats)
         try:
@@ -353,8 +353,13 @@ class EngineCall:
                     if self._taken:
                         await self._taken()
         finally:
-            if isinstance(stream, AsyncGenerator):
-                await stream.aclose()
+            try:
+                if isinstance(stream, AsyncGenerator):
+                    await stream.aclose()
+            finally:
+                if self._text.finish:
+                    told = 0 if completion else len(seen) - len(self._text.ids) + earlier
+                    stats.beyond_tokens = _beyond(stats, len(self._text.ids), told)
         if completion is None and not self._text.finish:
             raise EngineError(f"{self.engine.name}: a stream ended without its completion; the connection may have been cut")
         return completion or Completion(tuple(seen), "length", authors=stats.authors)
@@ -522,13 +527,14 @@ def _inner_work(stats: CallStats) -> InnerWork | None:
     return InnerWork(tuple(costs), tuple(stats.chains))
 
 
-def _beyond(stats: CallStats, tokens: int) -> int:
+def _beyond(stats: CallStats, tokens: int, told: int) -> int:
     """Returns the tokens of a stream that its reader ended behind the first ones.
 
-    Tokens that a tower discarded before belong to its method. Only the tokens of its last `write` are beyond.
+    Tokens that a tower discarded before belong to its method. Only the tokens of its last `write` are beyond, and the `told` ones: those
+    of its text behind the reader's end.
     """
-    if stats.inner:
-        return sum(_cut_off(chain) for chain in stats.chains)
+    if stats.chains:
+        return sum(map(_cut_off, stats.chains)) + told
     return max(0, stats.produced_tokens - tokens)
 
 
