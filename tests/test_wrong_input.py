@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from strategies import scripted_pair
 
 from speculative import Message, Method, Pair, Problem, Sampling, SpeculativeError, Trace, UsageError, solve, stream
@@ -16,9 +17,13 @@ from speculative.chain.progress import IDLE
 from speculative.engines.options import tower_parts
 from speculative.evaluate.grid import read as read_grid
 from speculative.methods.ballots import MOST_CHAINS
+from speculative.methods.big_only import BigOnly
+from speculative.methods.cascade import Cascade
 from speculative.methods.policy_table import read_table
 from speculative.methods.preset import read_preset
 from speculative.methods.registry import build
+from speculative.methods.spec import parse_method
+from speculative.methods.vote import Vote
 from speculative.plan.field import read_field
 from speculative.plan.profile import load_profile
 from speculative.problem import messages_of
@@ -108,6 +113,32 @@ def test_a_vote_has_no_more_ballots_than_a_chain_may_have_children() -> None:
         spec = f"{field}={MOST_CHAINS + 1}"
         with pytest.raises(UsageError, match=f"must be at most {MOST_CHAINS}, got '?{MOST_CHAINS + 1}"):
             build("big_only", wrappers=[f"vote({spec})"]) if name == "vote" else build(name, {field: MOST_CHAINS + 1})
+
+
+@pytest.mark.parametrize(
+    ("spec", "counted"),
+    [
+        ("vote(ballots=1024)*cascade(samples=1024)", r"vote\.ballots and cascade\.samples .* got 1024 x 1024"),
+        ("vote(ballots=33)*vote(ballots=32)*big_only", r"vote\.ballots and vote\.ballots .* got 33 x 32"),
+        (
+            "vote(ballots=2)*early_exit*vote(ballots=3)*cascade(samples=171)",
+            r"vote\.ballots, vote\.ballots and cascade\.samples .* 2 x 3 x 171",
+        ),
+        ("vote(ballots=1024)*auto(allow=cascade,samples=2)", r"vote\.ballots and auto\.samples .* got 1024 x 2"),
+    ],
+)
+def test_chains_within_chains_have_a_limit_together(spec: str, counted: str) -> None:
+    with pytest.raises(UsageError, match=f"^vote: {counted}.*") as raised:
+        parse_method(spec)
+    assert f"must be at most {MOST_CHAINS} chains together" in str(raised.value)
+    assert str(raised.value).endswith("; lower one of them")
+
+
+def test_a_vote_made_in_python_has_the_same_limit() -> None:
+    with pytest.raises(ValidationError, match=f"at most {MOST_CHAINS} chains together, got 1024 x 2"):
+        Vote(ballots=1024, inner=Cascade(samples=2))
+    assert Vote(ballots=512, inner=Cascade(samples=2)).chains_at_once == MOST_CHAINS
+    assert Vote(ballots=1024, inner=Vote(ballots=1, inner=BigOnly())).chains_at_once == MOST_CHAINS
 
 
 @pytest.mark.parametrize(

@@ -78,12 +78,14 @@ def test_the_ballots_of_a_vote_are_chains():
         for wrappers, place in (
             ("vote(ballots=7)", "with.ballots"),
             (["vote(ballots=3)", "vote(ballots=4)"], "with[1].ballots"),
-            (["early_exit", "vote(ballots=1001)", "vote(ballots=1000)"], "with[1].ballots"),
+            (["early_exit", "vote(ballots=32)", "vote(ballots=31)"], "with[1].ballots"),
         ):
             refused = served.post(json={**ASK, "with": wrappers})
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, place)
             told = "vote.ballots: a request may have at most 6 chains at once (--max-chains), got "
             assert refused.json()["error"]["message"].startswith(told)
+        refused = served.post(json={**ASK, "with": ["vote(ballots=1001)", "vote(ballots=1000)"]}).json()["error"]  # of any service
+        assert (refused["param"], "at most 1024 chains together" in refused["message"]) == ("with[1]", True)
         with contextlib.closing(served.connect(json.dumps({**ASK, "with": ["vote(ballots=3)"], "n": 2}).encode())):
             served.wait(lambda: served.state.queue.running == 6)
             assert served.post().status_code == 429

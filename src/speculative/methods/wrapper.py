@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Self
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from speculative.chain.chain import Chain
+from speculative.methods.ballots import MOST_CHAINS
 from speculative.methods.base import Method
 from speculative.problem import Problem
 
@@ -15,6 +17,14 @@ class Wrapper(Method):
     """Runs another method, `inner`; may watch, stop or repeat it (`--with`)."""
 
     inner: SerializeAsAny[Method] = Field(description="the method that it is put around")
+
+    @model_validator(mode="after")
+    def _check_chains(self) -> Self:
+        if self.chains_at_once > MOST_CHAINS:
+            factors = [(f"{layer.name()}.{layer.chains_field}", count) for layer, count in _chain_factors(self)]
+            names, counts = [name for name, _ in factors], " x ".join(str(count) for _, count in factors)
+            raise ValueError(f"{_listed(names)} must be at most {MOST_CHAINS} chains together, got {counts}; lower one of them")
+        return self
 
     @property
     def full_name(self) -> str:
@@ -67,6 +77,24 @@ class Wrapper(Method):
 
     async def run(self, chain: Chain) -> None:
         await self.inner.run(chain)
+
+
+def _chain_factors(method: Method) -> Iterator[tuple[Method, int]]:
+    """Yields the layers that make several chains of one, with their number.
+
+    The outermost comes first.
+    """
+    inner = method.inner if isinstance(method, Wrapper) else None
+    own = method.chains_at_once // (inner.chains_at_once if inner else 1)
+    if own > 1:
+        yield method, own
+    if inner:
+        yield from _chain_factors(inner)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns names as a list in words."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def merged(*needs: dict[str, set[str]]) -> dict[str, set[str]]:
