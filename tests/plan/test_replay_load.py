@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 import speculative
 from speculative.cli import run as command
+from speculative.errors import UsageError
 from speculative.pair import Pair
-from speculative.plan.recorded import read_chains
+from speculative.plan.recorded import chains_of, read_chains
 from speculative.plan.replay_load import LoadTest, find_model
 from speculative.testing import ScriptedEngine
 from speculative.testing.fake_server import FakeServer, Fault
@@ -74,6 +79,68 @@ async def test_failures_are_counted_and_end_nothing(folder: Path) -> None:
         result = await LoadTest({"big": server.url}, {"big": "fake"}, {}).run(chains, 2)
     assert sum(result.errors.values()) == 3
     assert result.calls == sum(len(chain.calls) for chain in chains) - 3
+
+
+@asynccontextmanager
+async def answering(body: bytes) -> AsyncIterator[str]:
+    """Runs a server that answers each completion with the same bytes."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="text/event-stream")
+
+    app = web.Application()
+    app.router.add_post("/v1/completions", answer)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/v1"))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'data: {"error": {"message": "no room"}}\n\n', "error in a stream"),
+        (b'{"choices": [{"text": "all at once"}]}', "no event of a stream"),
+        (b"data: [DONE]\n\n", "no event of a stream"),
+        (b"data: {\n\n", "DecodeError"),
+    ],
+)
+async def test_answers_without_tokens_are_failures(folder: Path, body: bytes, kind: str) -> None:
+    chains = read_chains(folder)
+    async with answering(body) as url:
+        result = await LoadTest({"big": url}, {"big": "m"}, {}).run(chains, 2)
+    assert set(result.errors) == {kind}
+    assert (result.calls, result.tokens) == (0, 0)
+
+
+async def test_fewer_chains_than_recorded_ones_are_of_several_methods(folder: Path) -> None:
+    chains = [chain for chain in read_chains(folder) for _ in range(20)]
+    async with FakeServer(ScriptedEngine(endless)) as server:
+        result = await LoadTest({"big": server.url}, {"big": "fake"}, {}).run(chains, 10)
+    sizes = {len(chain.calls) for chain in chains}
+    assert len(sizes) == 2
+    assert result.calls % 10  # ten chains of one method would have ten times its calls
+    assert result.slow_s <= result.wall_s
+
+
+def test_chains_of_one_method_are_chosen(folder: Path) -> None:
+    recorded = read_chains(folder)
+    assert [chain.method for chain in chains_of(recorded, "big_only", folder)] == ["big_only"]
+    assert len(chains_of(recorded, "all", folder)) == 2
+    with pytest.raises(UsageError, match="must hold chains of cascade, got big_only, step_verify"):
+        chains_of(recorded, "cascade", folder)
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--url", "127.0.0.1:8000"], "is not the address of a server; give one like http://"),
+        (["--url", "http://127.0.0.1:1/v1/chat/completions"], "is the address of a single call"),
+        (["--url", "http://127.0.0.1:1", "--chains", "100000000"], "--chains must be from 1 to 100000, got 100000000"),
+        (["--url", "http://127.0.0.1:1", "--method", "cascade"], "must hold chains of cascade"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused(folder: Path, flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["replay-load", str(folder), *flags]) == 2
+    assert reason in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [["--url", "http://127.0.0.1:1/v1"], ["--url", "http://127.0.0.1:1/v1", "--chains", "0"]])

@@ -15,14 +15,13 @@ from speculative.cli._hardware import HARDWARE, check_price, has_judge, judge_ru
 from speculative.cli._output import write_json
 from speculative.cli._progress import count_progress
 from speculative.errors import UsageError
-from speculative.plan.forecast import Scenario, check_scenario, forecasts
+from speculative.plan.forecast import MAX_CHAINS, Scenario, check_scenario, forecasts
 from speculative.plan.layout import LAYOUTS, find_layout
 from speculative.plan.profile import load_profile
 from speculative.plan.programs import PROGRAMS, Drawn
-from speculative.plan.recorded import read_chains
+from speculative.plan.recorded import chains_of, read_chains
 
 CHAINS = Group("Chains", sort_key=1)
-MAX_CHAINS = 100_000
 
 
 def plan(
@@ -86,13 +85,12 @@ def plan(
 def _scenarios(method: str, layout: str, count: int, drawn: Drawn, trace: Path | None) -> list[Scenario]:
     if trace is None:
         names = list(PROGRAMS) if method == "all" else [method]
-        return [scenario for name in names if (scenario := Scenario(name, layout, count, drawn)) and _served(scenario, method)]
-    recorded = read_chains(trace)
-    names = sorted({chain.method for chain in recorded})
-    if method not in ("all", *names):
-        raise UsageError(f"{trace} must hold chains of {method}, got {', '.join(names)}; name one of these, or `all`")
-    wanted = names if method == "all" else [method]
-    return [Scenario(name, layout, count, drawn, tuple(chain for chain in recorded if chain.method == name)) for name in wanted]
+        found = [Scenario(name, layout, count, drawn) for name in names]
+    else:
+        recorded = chains_of(read_chains(trace), method, trace)
+        names = sorted({chain.method for chain in recorded})
+        found = [Scenario(name, layout, count, drawn, tuple(chain for chain in recorded if chain.method == name)) for name in names]
+    return [scenario for scenario in found if _served(scenario, method)]
 
 
 def _served(scenario: Scenario, method: str) -> bool:

@@ -11,8 +11,10 @@ from cyclopts import Group, Parameter
 from speculative.cli._flags import parse_count
 from speculative.cli._output import write_json, write_line
 from speculative.cli._signals import run_interruptible
-from speculative.errors import EngineError
-from speculative.plan.recorded import RecordedChain, read_chains
+from speculative.engines.http.replicas import address
+from speculative.errors import EngineError, UsageError
+from speculative.plan.forecast import MAX_CHAINS
+from speculative.plan.recorded import RecordedChain, chains_of, read_chains
 from speculative.plan.replay_load import LoadResult, LoadTest, find_model
 from speculative.redaction import read_secret
 
@@ -26,7 +28,10 @@ def replay_load(
     *,
     url: Annotated[str, Parameter(help="address of a server with /v1; it gets the calls of roles without one", group=SERVERS)],
     small_url: Annotated[str | None, Parameter(help="the server that gets the calls of the small model", group=SERVERS)] = None,
-    chains: Annotated[int, Parameter(converter=parse_count, help="chains at once; recorded ones are repeated", group=LOAD)] = 16,
+    method: Annotated[str, Parameter(help="the method whose chains are replayed, or `all`", group=LOAD)] = "all",
+    chains: Annotated[
+        int, Parameter(converter=parse_count, help="chains at once, chosen at random; they are repeated if fewer are recorded", group=LOAD)
+    ] = 16,
     ignore_eos: Annotated[bool, Parameter(help="ask for texts of full length, as vLLM and SGLang can", group=LOAD)] = True,
     json: Annotated[bool, Parameter(help="print JSON", negative=(), show_default=False)] = False,
 ) -> int:
@@ -35,8 +40,10 @@ def replay_load(
     Calls have the tokens, the shared prefixes and the waits of the recorded ones; their texts are made up. Keys come from
     SPECULATIVE_BIG_KEY, SPECULATIVE_SMALL_KEY or SPECULATIVE_KEY.
     """
-    recorded = read_chains(folder)
-    urls = {"big": url.rstrip("/")} | ({"small": small_url.rstrip("/")} if small_url else {})
+    if chains > MAX_CHAINS:
+        raise UsageError(f"--chains must be from 1 to {MAX_CHAINS}, got {chains}")
+    urls = {"big": address(url)} | ({"small": address(small_url)} if small_url else {})
+    recorded = chains_of(read_chains(folder), method, folder)
     found = {role: read_secret(f"SPECULATIVE_{role.upper()}_KEY") or read_secret("SPECULATIVE_KEY") for role in urls}
     keys = {role: key for role, key in found.items() if key}
     result = run_interruptible(_load(recorded, urls, keys, chains, ignore_eos=ignore_eos))

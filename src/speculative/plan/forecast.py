@@ -24,6 +24,8 @@ Optimize = Literal["latency", "throughput", "batch"]
 """The measure of a policy: the median chain's speed, that of all chains together, or that up to the end of the last of them."""
 
 
+MAX_CHAINS = 100_000
+"""Chains at once, at most."""
 DRAWS = 64
 """Draws of a forecast at most: chains whose decisions are drawn differ, and one draw of few of them would be luck."""
 DRAWN_CHAINS = 256

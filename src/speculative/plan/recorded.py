@@ -148,3 +148,15 @@ def read_chains(folder: Path) -> list[RecordedChain]:
     if not any(chain.calls for chain in found):
         raise UsageError(f"trace {folder} must be a trace, or a folder of traces, with calls; `speculative compare --out DIR` writes some")
     return [chain for chain in found if chain.calls]
+
+
+def chains_of(chains: Sequence[RecordedChain], method: str, folder: Path) -> list[RecordedChain]:
+    """Returns the chains of a method, or of `all`.
+
+    Raises `UsageError` if there are none.
+    """
+    found = [chain for chain in chains if method in ("all", chain.method)]
+    if not found:
+        known = ", ".join(sorted({chain.method for chain in chains}))
+        raise UsageError(f"{folder} must hold chains of {method}, got {known}; name one of these, or `all`")
+    return found

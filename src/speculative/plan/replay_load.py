@@ -61,6 +61,7 @@ class _Usage(Struct):
 class _Chunk(Struct):
     choices: list[Any] = []
     usage: _Usage | None = None
+    error: Any = None
 
 
 class LoadTest:
@@ -80,15 +81,18 @@ class LoadTest:
         self._tokens = self._calls = 0
 
     async def run(self, chains: Sequence[RecordedChain], count: int) -> LoadResult:
-        """Replays `count` chains at once. Recorded ones are repeated if there are fewer."""
+        """Replays `count` chains at once.
+
+        They are chosen at random, and repeated if fewer are recorded.
+        """
         random = Random(0)
-        chosen = [chains[place] if place < len(chains) else random.choice(chains) for place in range(count)]
+        chosen = [*random.sample(chains, min(count, len(chains))), *random.choices(chains, k=max(0, count - len(chains)))]
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout, read_bufsize=1 << 20) as session:
             began = time.perf_counter()
             seconds = await asyncio.gather(*(self._chain(session, chain, number) for number, chain in enumerate(chosen)))
             wall = time.perf_counter() - began
-        slow = quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
+        slow = quantiles(seconds, n=20, method="inclusive")[-1] if len(seconds) > 1 else seconds[0]
         first = median(self._first) if self._first else 0.0
         return LoadResult(count, self._calls, wall, median(seconds), slow, first, self._tokens, self._tokens / wall, dict(self._errors))
 
@@ -126,12 +130,18 @@ class LoadTest:
                     if not line.startswith(b"data: ") or line.strip() == b"data: [DONE]":
                         continue
                     payload = msgspec.json.decode(line[6:], type=_Chunk)
+                    if payload.error is not None:
+                        self._fail("error in a stream")
+                        return
                     if payload.choices and not parts:
                         self._first.append(time.perf_counter() - began)
                     parts += bool(payload.choices)
                     stated = payload.usage.completion_tokens if payload.usage else stated
         except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
             self._fail(type(error).__name__)
+            return
+        if not parts and stated is None:
+            self._fail("no event of a stream")
             return
         self._calls += 1
         self._tokens += parts if stated is None else stated
