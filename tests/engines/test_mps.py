@@ -154,6 +154,43 @@ def test_memory_is_left_alone_where_sizes_are_not_known_or_the_user_says(tmp_pat
     assert mps.memory_shares({"big": own, "small": known}) == {}
 
 
+def test_sizes_that_are_not_known_are_told(control: Path) -> None:
+    big = LaunchConfig("owner/two-2B")
+    group = mps.ServerGroup({"big": big, "small": LaunchConfig("owner/name")})
+    group.stop()
+    assert "the sizes of the models are not known: set --gpu-memory-utilization for each" in group.sharing
+    group = mps.ServerGroup({"big": big, "small": LaunchConfig("owner/name", args="--gpu-memory-utilization 0.2")})
+    group.stop()
+    assert "memory" not in group.sharing
+    assert control.exists()
+
+
+@pytest.mark.parametrize(
+    ("big", "small", "ratio"),
+    [
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", 32 / 14),
+        ("Qwen/Qwen2.5-32B-Instruct", "Qwen/Qwen2.5-7B-Instruct", 32 / 7),
+        ("Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-8B", 30 / 8),
+        ("mistralai/Mixtral-8x7B-v0.1", "mistralai/Mistral-7B-v0.1", 8),
+        ("Qwen/Qwen3-32B-AWQ", "Qwen/Qwen3-8B", 16 / 16),
+        ("Qwen/Qwen3-32B-FP8", "Qwen/Qwen3-8B", 32 / 16),
+        ("owner/one-700M", "owner/one-0.35b", 2),
+    ],
+)
+def test_names_of_the_hub_tell_the_sizes_of_models(big: str, small: str, ratio: float) -> None:
+    shares = mps.memory_shares({"big": LaunchConfig(big), "small": LaunchConfig(small)})
+    least = min(1 / (1 + ratio), 1 - 1 / (1 + ratio))
+    if least > mps.LEAST:
+        assert shares["big"] / shares["small"] == pytest.approx(ratio, rel=0.02)
+    else:
+        assert shares["small"] == pytest.approx(mps.MEMORY * mps.LEAST, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["owner/name", "Qwen/Qwen3-next", "owner/v2.5-4bit", "owner/b7", "gpt-4b2"])
+def test_names_without_a_size_tell_none(name: str) -> None:
+    assert mps.memory_shares({"big": LaunchConfig(name), "small": LaunchConfig("owner/two-2B")}) == {}
+
+
 SERVER = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); sys.stdin.read()"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Generator, Mapping, Sequence
@@ -30,6 +31,11 @@ MEMORY = 0.9
 LEAST = 0.15
 """The least share of one of them."""
 MEMORY_FLAG = "--gpu-memory-utilization"
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+PARAMETERS = re.compile(r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
+"""The number of parameters in a model's name: `32B`, `1.5B`, `8x7B`, `135M`."""
+WIDTHS = {r"awq|gptq|int4|fp4|w4a|4bit": 0.5, r"fp8|int8|w8a|8bit": 1.0}
+"""Bytes of a parameter, by words in the name of a quantized model."""
 
 
 ALONE = "each runs about half as fast (on an H200 a token of a 32B takes 40 ms beside a 1.5B, and 21 ms under MPS)"
@@ -58,16 +64,30 @@ def memory_shares(launches: Mapping[str, LaunchConfig]) -> dict[str, float]:
     It is empty where the size of a model is not known, or where a launch sets its own share.
     """
     sizes = {role: _weight(launch) for role, launch in launches.items()}
-    if not all(sizes.values()) or any(MEMORY_FLAG in word for launch in launches.values() for word in launch.more()):
+    if not all(sizes.values()) or any(map(sets_memory, launches.values())):
         return {}
     least = {role: max(size / sum(sizes.values()), LEAST) for role, size in sizes.items()}
     return {role: round(MEMORY * share / sum(least.values()), 3) for role, share in least.items()}
 
 
-def _weight(launch: LaunchConfig) -> int:
-    """Returns the bytes of a model's weights, or 0 where they are not in a folder."""
+def sets_memory(launch: LaunchConfig) -> bool:
+    """Returns True if a launch's own flags set its share of memory."""
+    return any(MEMORY_FLAG in word for word in launch.more())
+
+
+def _weight(launch: LaunchConfig) -> float:
+    """Returns the bytes of a model's weights, or 0 where they are not known.
+
+    A hub name tells the number of parameters, as in `Qwen3-32B`, and a quantization.
+    """
     folder = Path(launch.model)
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    if folder.is_dir():
+        return sum(file.stat().st_size for pattern in WEIGHT_FILES for file in folder.glob(pattern))
+    name = launch.model.rpartition("/")[2]
+    if (found := PARAMETERS.search(name)) is None:
+        return 0
+    width = next((size for pattern, size in WIDTHS.items() if re.search(pattern, name, re.IGNORECASE)), 2.0)
+    return int(found[1] or 1) * float(found[2]) * (1e9 if found[3] in "bB" else 1e6) * width
 
 
 class MpsDaemon:
@@ -155,6 +175,8 @@ class ServerGroup:
             why = "they outlive this command; `speculative up` starts them with it" if self._stay else f"{CONTROL} is missing or fails"
             how = f"without MPS ({why}): {ALONE}"
         told = f"; memory: {', '.join(f'{role} {share:.0%}' for role, share in self._shares.items())}" if self._shares else ""
+        if not self._shares and not any(sets_memory(launch) for launch in self._together.values()):
+            told = f"; the sizes of the models are not known: set {MEMORY_FLAG} for each in --big-args and --small-args, 0.9 together"
         return f"{' and '.join(self._together)} share a GPU {how}{told}"
 
 
