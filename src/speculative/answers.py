@@ -223,6 +223,8 @@ _SPELLINGS: list[tuple[str, str]] = [
     (r"(?<=[0-9a-z})\]])(?!(?:(?<=hundred)|(?<=thousand))\s+and\s)\s*,?\s+(?:and|or)\s+(?=[-+0-9a-zA-Z\\(\[])", ", "),
     (r"\s+", " "),
 ]  # fmt: skip
+_JUXTAPOSED = re.compile(r"(?<=[0-9])(?:\$\$|\\[)\]]\s?(?:\\[(\[])?|\\[(\[])(?=[0-9])")
+"""The end of one formula, and the beginning of another, between two digits: they are not the digits of one number."""
 _RULES = [(re.compile(pattern), spelling) for pattern, spelling in _SPELLINGS]
 _WRAPPED = re.compile(r"\\text\{([^{}]*)\}|\(([A-Za-z]|\\text\{[^{}]*\})\)")
 _ARGUMENT = re.compile(r"\\[a-zA-Z]+|[0-9a-zA-Z]")
@@ -416,8 +418,9 @@ def normalize_latex(text: str) -> str:
     if not text or (text.isdecimal() and text.isascii()):  # most answers
         return text
     text = _QUOTED.sub(r"\1\2", text) if _QUOTED.fullmatch(text) else text
+    text = _JUXTAPOSED.sub("$", text)
     if text.count("$") - text.count("\\$") > 1:
-        text = re.sub(r"(?<!\\)\$", "", text)
+        text = re.sub(r"(?<!\\)\$(?!(?<=[0-9]\$)[0-9])", "", text)
     for pattern, spelling in _RULES:
         text = pattern.sub(spelling, text)
     text = re.sub(" +", " ", _unfonted(text))

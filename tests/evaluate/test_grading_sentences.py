@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from boxes import math
+from boxes import box, math
 
-from speculative.answers import extract_answer
-from speculative.evaluate.grading.grade import grade
+from speculative.answers import extract_answer, is_correct
+from speculative.evaluate.grading.grade import grade, vote_key
 
 
 def assert_nine(text: str, kind: Any) -> None:
@@ -293,3 +293,20 @@ def test_half_of_an_answer_in_several_boxes_is_wrong() -> None:
     assert grade(text, "3, 5").correct
     assert not grade(text, "5").correct
     assert not grade(text, "5", "integer").correct
+
+
+@math
+@pytest.mark.parametrize("kind", ["math", "integer"])
+@pytest.mark.parametrize("two", ["$1$2$", "$1$2", "$1$$2$", "1$$2", r"\(1\)2", r"\(1\)\(2\)", r"\(1\) \(2\)", r"1\(2\)", "$1$ $2$"])
+def test_two_formulas_side_by_side_are_no_number(two: str, kind: Any) -> None:
+    for text in (two, box(two), f"The answer is {two}."):
+        assert not grade(text, "12", kind).correct
+    assert vote_key(two, kind) != "12"
+    assert not is_correct(two, "12")
+
+
+@pytest.mark.parametrize(
+    ("half", "value"), [(r"5$\frac12$", "11/2"), ("10$^2$", "100"), ("$-$5", "-5"), ("$$12$$", "12"), (r"\[12\]", "12")]
+)
+def test_a_formula_beside_a_number_is_a_part_of_it(half: str, value: str) -> None:
+    assert vote_key(half) == value
