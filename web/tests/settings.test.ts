@@ -24,11 +24,14 @@ describe("settings", () => {
     }
   });
 
-  it("begin with the default of the service", () => {
+  it("begin with the default of the service, or with a method that shows drafts in place of the library's own", () => {
     const examples = [{ problem: "First?" }, { problem: "Second?" }, { problem: "Third?" }];
     const methods = [{ name: "random_switch" }, { name: "likelihood_verify" }];
     const list = { presets: [], default: "random_switch", methods, examples } as unknown as MethodList;
-    expect(usual(list)).toMatchObject({ problem: "Third?", contenders: [{ name: "random_switch", typed: {}, wrappers: [] }] });
+    expect(usual(list)).toMatchObject({ problem: "Third?", contenders: [{ name: "likelihood_verify", typed: {}, wrappers: [] }] });
+    expect(usual({ ...list, default: "big_only" }).contenders[0]!.name).toBe("big_only");
+    const unserved = [methods[0], { name: "likelihood_verify", missing: "big cannot score" }] as MethodList["methods"];
+    expect(usual({ ...list, methods: unserved }).contenders[0]!.name).toBe("random_switch");
     const presets = [{ name: "fast", method: "big_only", params: {}, wrappers: [] }];
     expect(usual({ ...list, presets, default: "fast" } as unknown as MethodList).contenders[0]!.name).toBe("big_only");
   });

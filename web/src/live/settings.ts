@@ -44,10 +44,14 @@ export interface Ask {
   max_seconds?: number;
 }
 
-/** The first settings of the page: the default of the service. */
+/** The library's own default runs with every engine but shows no drafts: the page begins with one that does, if the pair can score. */
+const [PLAIN, DRAFTING] = ["random_switch", "likelihood_verify"];
+
+/** The first settings of the page: the default of the service, if it has one of its own. */
 export function usual(list: MethodList): Settings {
   const preset = list.presets.find((one) => one.name === list.default);
-  const contender = preset ? contenderOf(preset) : { name: list.default, typed: {}, wrappers: [] };
+  const drafts = list.default === PLAIN && list.methods.some((one) => one.name === DRAFTING && one.missing === undefined);
+  const contender = preset ? contenderOf(preset) : { name: drafts ? DRAFTING : list.default, typed: {}, wrappers: [] };
   const example = list.examples[2] ?? list.examples[0];
   return { problem: example?.problem ?? "", contenders: [contender], seed: "4", temperature: "", tokens: "", seconds: "" };
 }
