@@ -1,6 +1,8 @@
 """vLLM scores a step with its prefix cache kept where it may; where that gives no value, the echo of the prompt does."""
 
 import contextlib
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,21 @@ async def score(engine, top=0):
     stats = CallStats()
     (found,) = await engine.score([PREFIX], [STEP], key="", stats=stats, top=top)
     return found, stats
+
+
+async def test_the_benchmark_compares_both_ways():
+    spec = spec_from_file_location("scores", Path(__file__).parents[2] / "bench" / "scores.py")
+    bench = module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    async with rig(scale_out=True) as (engine, server):
+        row = await bench.Scorer(engine).row(20, 2)
+        assert row["apart"] == 0
+        assert {FLAT, PLAIN} <= set(paths(server))
+        assert sum(path == FLAT for path in paths(server)) == 2
+        assert sum(bool(body.get("echo")) for _, _, body in server.requests) == 2
+    async with rig() as (engine, _):
+        with pytest.raises(SystemExit, match="start it with --enable-scale-out"):
+            await bench.Scorer(engine).row(20, 1)
 
 
 def paths(server):

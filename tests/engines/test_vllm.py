@@ -14,8 +14,9 @@ import unicodedata
 import pytest
 from real import PROBLEMS, counts, metric, prompt, quiet, streamed_as_completed, through_doors, until
 
-from speculative.engines.base import CallStats, Decoding
+from speculative.engines.base import CACHE_SALT, CallStats, Decoding
 from speculative.engines.diagnostics import look
+from speculative.engines.http.protocols.vllm import REPEATED
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 
@@ -118,6 +119,36 @@ async def test_likely_tokens_and_choices_are_those_of_the_bundled_engine(pair, l
     assert theirs == pytest.approx(ours, abs=2e-2)
     for one, other in zip(theirs.top, ours.top, strict=True):
         assert [value for _, value in one] == pytest.approx([value for _, value in other], abs=5e-2)
+
+
+async def test_a_key_finds_only_its_own_prefixes_in_the_cache(pair):
+    engine = pair["big"]
+    prefix = engine.tokenizer.encode(f"{random.random()} pens and 17 cups. " * 60)[:300]
+    found: dict[str, list[int]] = {"": [], "one": [], "two": []}
+    for key in ("", "", "one", "one", "two"):
+        token, stats = CACHE_SALT.set(key or None), CallStats()
+        await engine.complete([prefix], Decoding(1), key="salt", stats=stats)
+        CACHE_SALT.reset(token)
+        found[key].append(stats.cached_tokens)
+    assert found == {"": [0, 256], "one": [0, 256], "two": [0]}
+
+
+async def test_a_server_ends_a_text_that_repeats_itself(pair):
+    engine = pair["small"]
+    ((found,),) = await engine.complete([engine.tokenizer.encode("}." * 24)], Decoding(1200), key="loop", stats=CallStats())
+    assert found.finish == "loop"
+    assert len(found.ids) < 1200
+    times, ids = REPEATED["min_count"], list(found.ids)
+    sizes = range(REPEATED["min_pattern_size"], REPEATED["max_pattern_size"] + 1)
+    assert any(ids[-times * size :] == times * ids[-size:] for size in sizes)
+
+
+async def test_each_of_many_choices_has_its_log_probability(pair, local):
+    choices = tuple(range(300, 330))  # more than the 20 likeliest, which are asked for elsewhere
+    prefix, decoding = prompt(pair["big"], PROBLEMS[0]["problem"]), Decoding(1, choices=choices)
+    theirs, ours = [(await one.complete([prefix], decoding, key="", stats=CallStats()))[0][0] for one in (pair["big"], local["big"])]
+    assert theirs.choice_logprobs == pytest.approx(ours.choice_logprobs, abs=5e-2)
+    assert len(theirs.choice_logprobs) == 30
 
 
 async def test_our_ids_are_the_servers_ids_for_any_text(pair):
