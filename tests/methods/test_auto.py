@@ -63,7 +63,7 @@ def test_one_chain_alone_checks_steps_and_says_why() -> None:
     result = solve(ScriptedEngine(marking), ScriptedEngine(marking), check="score", threshold=-100)
     assert chosen(result.trace) == ["checked ahead"]
     (reason,) = [event.reason for event in result.trace.walk() if isinstance(event, Chose)]
-    assert "1 chains at once" in reason
+    assert "predicted for 1 chain at once" in reason
     assert "profile h200-32b-1.5b" in reason
     assert any(isinstance(event, Accepted) for event in result.trace.walk())
     assert result.answer is not None or result.text

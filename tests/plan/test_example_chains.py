@@ -44,3 +44,10 @@ def test_a_layout_without_a_server_leaves_out_what_needs_it(capsys: pytest.Captu
     assert "step_verify" not in shown
     assert command(["plan", "step_verify", "--trace", str(CHAINS), "--chains", "2", "--layout", "d"]) == 2
     assert "must have a server for small, got layout d" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["plan", "all", "--trace"], ["replay-load", "--url", "http://127.0.0.1:1"]])
+def test_a_folder_that_is_missing_is_told(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    missing = str(tmp_path / "none")
+    assert command([words[0], missing, *words[1:]] if words[0] == "replay-load" else [*words, missing]) == 2
+    assert f"trace {missing} must exist" in capsys.readouterr().err

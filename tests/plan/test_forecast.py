@@ -246,7 +246,7 @@ def test_the_table_cuts_no_figure(capsys: pytest.CaptureFixture[str]) -> None:
         (["--chains", "0"], "--chains must be from 1"),
         (["--chains", "100001"], "--chains must be from 1 to 100000, got 100001"),
         (["--gpu-hour", "-1"], "--gpu-hour must be at least 0"),
-        (["--trace", "nowhere"], "trace nowhere must be a trace"),
+        (["--trace", "nowhere"], "trace nowhere must exist"),
         (["--length", "0"], "must be at least 1, got 0"),
     ],
 )

@@ -39,6 +39,17 @@ def test_the_load_of_a_server_is_read_from_its_metrics() -> None:
     assert read_load("vllm:num_requests_running nonsense\n") is None
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-5", "1e308", "1e12"])
+def test_impossible_numbers_tell_no_load(value: str) -> None:
+    assert read_load(f"vllm:num_requests_running {value}\n") is None
+    assert read_load(f"vllm:num_requests_running 1\nvllm:num_requests_waiting {value}\n") == ServerLoad(1, 0)
+
+
+def test_an_impossible_cache_has_no_size() -> None:
+    huge = 'vllm:cache_config_info{block_size="16",num_gpu_blocks="99999999999999999999"} 1\n'
+    assert read_load(f"vllm:num_requests_running 1\n{huge}") == ServerLoad(1, 0)
+
+
 def test_the_loads_of_replicas_add_up() -> None:
     assert add_loads([ServerLoad(1, 2, 3, 4, 100, 16), ServerLoad(1, 0, 1, 1, 50, 16)]) == ServerLoad(2, 2, 4, 5, 150, 16)
     assert add_loads([]) is None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
+from msgspec import structs
 
 from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags, parse_count
 from speculative.cli._output import check_writable, write_line
@@ -50,7 +51,9 @@ def profile(
     described = {role: describe_engine(pair[role]) for role in ("big", "small")}
     software = "; ".join(f"{role}: {one['server']}, {one.get('model', one['name'])}" for role, one in described.items())
     day = datetime.now(UTC).date().isoformat()
-    made = Profile(found.big, found.small, name or out.stem, day, devices or hardware(), software, note, SOURCE, found.shared, found.checks)
+    made = structs.replace(
+        found, name=name or out.stem, date=day, hardware=devices or hardware(), software=software, flags=note, source=SOURCE
+    )
     try:
         made.save(out)
     except OSError as error:

@@ -147,10 +147,10 @@ class LoadPolicy:
             best = current
         other = max((way for way in self.ways if way != best), key=lambda way: values[way])
         measure = {"throughput": "tokens/s of all", "batch": "tokens/s of the batch"}.get(self.optimize, "speed of a chain")
-        gain = f"{values[best] / values[other]:.2f} times the {measure} of {other}"
+        gain = f"{values[best] / values[other]:.2f} times the {measure} with {other}"
         return LoadChoice(
             best,
-            f"{best}: {gain}, predicted for {situation.load:.0f} chains at once with {situation.acceptance:.0%} of steps kept "
+            f"{best}: {gain}, predicted for {count_chains(situation.load)} at once with {situation.acceptance:.0%} of steps kept "
             f"(profile {self.profile.name})",
         )
 
@@ -175,7 +175,7 @@ class LoadPolicy:
         best = self.choose(situation).way
         if speed <= (other := self.speed(best, situation)):
             return None
-        gain = f"{speed / other:.2f} times as fast as {best}, predicted for {situation.load:.0f} chains at once"
+        gain = f"{speed / other:.2f} times as fast as {best}, predicted for {count_chains(situation.load)} at once"
         return LoadChoice("cascade", f"cascade: {gain} with {agreement:.0%} of small's answers in agreement (profile {self.profile.name})")
 
     def held_chains(self, context: int, role: str = "") -> int:
@@ -268,6 +268,11 @@ class LoadPolicy:
         if loads[-1] == situation.load:
             loads = loads[-1:]
         return [GridPoint(load, acceptance, context, left) for load in loads]
+
+
+def count_chains(load: float) -> str:
+    """Returns a load in words."""
+    return f"{load:.0f} chain{'s' * (round(load) != 1)}"
 
 
 def _judging(chains: Sequence[SimulatedChain]) -> float:

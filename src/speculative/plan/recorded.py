@@ -138,6 +138,8 @@ def read_chains(folder: Path) -> list[RecordedChain]:
 
     Raises `UsageError` if it has none.
     """
+    if not folder.exists():
+        raise UsageError(f"trace {folder} must exist; name a trace or a folder of traces")
     files = [folder] if folder.is_file() else sorted(folder.glob("traces/*.jsonl")) or sorted(folder.glob("*.jsonl"))
     found: list[RecordedChain] = []
     for file in files:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 from msgspec import Struct
 
 RUNNING = ("vllm:num_requests_running", "sglang:num_running_reqs", "llamacpp:requests_processing")
 WAITING = ("vllm:num_requests_waiting", "sglang:num_queue_reqs", "llamacpp:requests_deferred")
 FIRST_TOKEN = ("vllm:time_to_first_token_seconds", "sglang:time_to_first_token_seconds")
+MOST = 1e12
+"""A number on a page is taken if it is below this."""
 _CACHE = re.compile(r"vllm:cache_config_info\{[^\n]*\}")
 _LABEL = re.compile(r'(\w+)="(\d+)"')
 _SAMPLE = re.compile(r"^([\w:]+)(?:\{.*\})? ([^ \n]+)", re.MULTILINE)
@@ -38,22 +41,23 @@ class ServerLoad(Struct, frozen=True):
 def read_load(page: str) -> ServerLoad | None:
     """Returns the load on a page of metrics, or None if the page does not tell it."""
     found: dict[str, float] = {}
-    for name, value in _SAMPLE.findall(page):
-        try:
-            found[name] = found.get(name, 0.0) + float(value)
-        except ValueError:
-            continue
+    for name, text in _SAMPLE.findall(page):
+        with suppress(ValueError):
+            if 0 <= (value := float(text)) < MOST:  # no load is negative, infinite or no number
+                found[name] = found.get(name, 0.0) + value
     running = _first(found, RUNNING)
     if running is None:
         return None
     labels = dict(_LABEL.findall(cache[0])) if (cache := _CACHE.search(page)) else {}
-    block = int(labels.get("block_size", 0))
+    block, blocks = (int(labels.get(name, 0)) for name in ("block_size", "num_gpu_blocks"))
+    if block * blocks >= MOST:
+        block = blocks = 0
     return ServerLoad(
         running,
         _first(found, WAITING) or 0.0,
         _first(found, (f"{name}_sum" for name in FIRST_TOKEN)) or 0.0,
         _first(found, (f"{name}_count" for name in FIRST_TOKEN)) or 0.0,
-        block * int(labels.get("num_gpu_blocks", 0)),
+        block * blocks,
         block,
     )
 
