@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -111,6 +113,33 @@ async def test_answers_without_tokens_are_failures(folder: Path, body: bytes, ki
     assert (result.calls, result.tokens) == (0, 0)
 
 
+async def test_a_server_may_close_each_connection_without_a_word(folder: Path) -> None:
+    event = b'data: {"choices": [{"text": "a"}], "usage": {"completion_tokens": 1}}\n\n'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n%s" % (len(event), event)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        under_way.add(writer)
+        head = await reader.readuntil(b"\r\n\r\n")
+        (size,) = re.findall(rb"Content-Length: (\d+)", head)
+        await reader.readexactly(int(size))
+        writer.write(answer)
+        await writer.drain()
+        await asyncio.sleep(0.02)  # as llama.cpp: it closes after the client took the connection back
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        under_way.discard(writer)
+
+    under_way = set[asyncio.StreamWriter]()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        result = await LoadTest({"big": url}, {"big": "m"}, {}).run(read_chains(folder), 2)
+        while under_way:
+            await asyncio.sleep(0.01)
+    assert not result.errors
+    assert result.calls == result.tokens == sum(len(chain.calls) for chain in read_chains(folder))
+
+
 async def test_fewer_chains_than_recorded_ones_are_of_several_methods(folder: Path) -> None:
     chains = [chain for chain in read_chains(folder) for _ in range(20)]
     async with FakeServer(ScriptedEngine(endless)) as server:
@@ -152,7 +181,6 @@ def test_a_missing_server_or_a_bad_flag_is_one_line(folder: Path, flags: list[st
 
 
 def test_the_command_prints_what_it_measured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import asyncio
     import threading
 
     ready, stop, found = threading.Event(), threading.Event(), list[str]()

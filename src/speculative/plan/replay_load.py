@@ -88,7 +88,8 @@ class LoadTest:
         random = Random(0)
         chosen = [*random.sample(chains, min(count, len(chains))), *random.choices(chains, k=max(0, count - len(chains)))]
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout, read_bufsize=1 << 20) as session:
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)  # llama.cpp closes a connection after an answer, and does not say so
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=1 << 20) as session:
             began = time.perf_counter()
             seconds = await asyncio.gather(*(self._chain(session, chain, number) for number, chain in enumerate(chosen)))
             wall = time.perf_counter() - began
