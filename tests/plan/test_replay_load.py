@@ -118,7 +118,7 @@ async def test_a_server_may_close_each_connection_without_a_word(folder: Path) -
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n%s" % (len(event), event)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        under_way.add(writer)
+        handlers.append(asyncio.current_task())
         head = await reader.readuntil(b"\r\n\r\n")
         (size,) = re.findall(rb"Content-Length: (\d+)", head)
         await reader.readexactly(int(size))
@@ -128,14 +128,12 @@ async def test_a_server_may_close_each_connection_without_a_word(folder: Path) -
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
-        under_way.discard(writer)
 
-    under_way = set[asyncio.StreamWriter]()
+    handlers: list[asyncio.Task[None] | None] = []
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         result = await LoadTest({"big": url}, {"big": "m"}, {}).run(read_chains(folder), 2)
-        while under_way:
-            await asyncio.sleep(0.01)
+        await asyncio.gather(*filter(None, handlers))
     assert not result.errors
     assert result.calls == result.tokens == sum(len(chain.calls) for chain in read_chains(folder))
 
