@@ -52,7 +52,7 @@ ROLES = {"a": ("both", None), "c": ("first", "small"), "c-spec": ("first", "smal
 BEGIN, END = "<!-- measured -->\n", "<!-- end of measured -->"
 
 
-def methods(acceptance: float) -> dict[str, Method]:
+def methods(acceptance: float, layout: str = "c") -> dict[str, Method]:
     forced: dict[str, Any] = {"acceptance": acceptance}
     steps: dict[str, Any] = {"step_tokens": STEP, **forced}
     return {
@@ -63,7 +63,7 @@ def methods(acceptance: float) -> dict[str, Method]:
         "random_switch": RandomSwitch(big_share=0.2, switch_chunk=16),  # pyright: ignore[reportCallIssue]
         "cue_switch": ForcedCueSwitch(answer_by="big"),  # pyright: ignore[reportCallIssue]
         "cascade": ForcedCascade(**forced),
-        "auto": ForcedAuto(check="score", optimize="batch", **steps),
+        "auto": ForcedAuto(check="score", optimize="batch", layout="c" if layout in ("a", "c-spec") else layout, **steps),
     }
 
 
@@ -187,7 +187,10 @@ async def measure_calls(engine: Engine, out: Path, known: set[int]) -> None:
         if size in known or size + 2 * STEP + 32 > engine.context:
             continue
         ids = (engine.tokenizer.encode(problem(size, 1).messages[0].content) * (size // 100 + 1))[:size]
-        step = engine.tokenizer.encode("and so it goes on " * STEP)[:STEP]
+
+        def step(number: int) -> list[int]:
+            """Returns a step that no call before had: else its rows would come from the cache."""
+            return engine.tokenizer.encode(problem(1000 * size + number, 1).messages[0].content[6:])[:STEP]
 
         async def timed(work: Any) -> float:
             start = time.perf_counter()
@@ -198,14 +201,14 @@ async def measure_calls(engine: Engine, out: Path, known: set[int]) -> None:
             return engine.complete([prefix], Decoding(1, seed=number), key="calls", stats=CallStats())
 
         row = {"prefix": size, "cold_ms": await timed(token(ids, 0))}
-        row["cached_ms"] = median([await timed(token([*ids, *step[number : number + 24]], number)) for number in range(5)])
+        row["cached_ms"] = median([await timed(token([*ids, *step(number)[:24]], number)) for number in range(5)])
         if isinstance(engine, OpenAIEngine):
             async with RawLoop(url := engine.client.replicas.urls[0], url, engine.server.model) as bare:
-                row["raw_ms"] = median([await timed(bare.write("big", [*ids, *step[number : number + 24]], 1)) for number in range(5, 10)])
-        row["judge_ms"] = median([await timed(token([*ids, *step[number:], *step[:24]], number)) for number in range(1, 6)])
+                row["raw_ms"] = median([await timed(bare.write("big", [*ids, *step(number)[:24]], 1)) for number in range(5, 10)])
+        row["judge_ms"] = median([await timed(token([*ids, *step(number)], number)) for number in range(10, 15)])
         if "score" in engine.abilities:
-            turned = [[*step[number:], *step[:number]] for number in range(6, 13)]
-            row["score_ms"] = median([await timed(engine.score([ids], [one], key="calls", stats=CallStats())) for one in turned])
+            some = [step(number) for number in range(15, 22)]
+            row["score_ms"] = median([await timed(engine.score([ids], [one], key="calls", stats=CallStats())) for one in some])
         with out.open("a") as file:
             file.write(json.dumps({name: round(value, 2) for name, value in row.items()}) + "\n")
         print(json.dumps(row), flush=True)
@@ -219,7 +222,7 @@ class Rows:
     """The rows that are measured so far, and the pairs that measure more."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.options, self.table = options, methods(options.acceptance)
+        self.options = options
         self.known = {(row["layout"], row["method"], row["chains"]) for row in read_rows(options.out)}
         self.calls = options.out.with_suffix(".calls")
         self.prefixes = {row["prefix"] for row in read_rows(self.calls)}
@@ -227,16 +230,16 @@ class Rows:
 
     async def measure(self, pair: Pair, layout: str, name: str, chains: int) -> None:
         """Measures one row and writes it. Batches that are new to the servers are warmed up before."""
-        tokens = STEP * self.options.steps
+        tokens, table = STEP * self.options.steps, methods(self.options.acceptance, layout)
         if (layout, chains) not in self._warm:
             self._warm.add((layout, chains))
-            await measure(pair, self.table["big_only" if layout == "a" else "likelihood_verify"], chains, STEP, 1)
+            await measure(pair, table["big_only" if layout == "a" else "likelihood_verify"], chains, STEP, 1)
         if name == RAW:
             row = await measure_raw(pair, chains, tokens, self.options.acceptance)
         elif name == SWING:
-            row = await measure_swing(pair, self.table, tokens, self.options.burst)
+            row = await measure_swing(pair, table, tokens, self.options.burst)
         else:
-            row = await measure(pair, self.table[name], chains, tokens, place(layout).gpus)
+            row = await measure(pair, table[name], chains, tokens, place(layout).gpus)
         row = {"layout": layout, "method": name, "acceptance": self.options.acceptance, **row}
         with self.options.out.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -257,7 +260,7 @@ async def measure_all(options: argparse.Namespace) -> int:
     layouts = options.layouts.split(",")
     async with AsyncExitStack() as stack:
         pairs: dict[str, Pair] = {}
-        for layout, name, chains in plan_rows(layouts, [int(load) for load in options.chains.split(",")], [*rows.table]):
+        for layout, name, chains in plan_rows(layouts, [int(load) for load in options.chains.split(",")], [*methods(options.acceptance)]):
             if (layout, name, chains) in rows.known:
                 continue
             if time.monotonic() + rows.seconds(layout, name, chains) > until:

@@ -90,14 +90,45 @@ async def test_the_first_tokens_row_is_asked_for_where_the_whole_prefix_was_cach
 
 
 @pytest.mark.parametrize("drops_rows", [False, True])
-async def test_a_step_that_was_seen_before_is_scored_by_echo(drops_rows):
-    async with rig(scale_out=True, in_cache=10, drops_rows=drops_rows) as (engine, server):
+async def test_the_first_token_is_asked_for_at_once_where_blocks_of_the_cache_are_known(drops_rows):
+    async with rig(scale_out=True, in_cache=8, drops_rows=drops_rows) as (engine, server):
+        await score(engine)
+        server.requests.clear()
         found, stats = await score(engine)
         assert found == pytest.approx(WANTED)
+        assert sorted(paths(server)) == [FLAT, PLAIN]
+        assert stats == CallStats(requests=2, prompt_tokens=16, cached_tokens=15, produced_tokens=2, scored_tokens=3)
+        server.in_cache = 5  # the row came, and the call for its token was for nothing
+        found, stats = await score(engine)
+        assert found == pytest.approx(WANTED)
+        assert (stats.requests, stats.produced_tokens) == (2, 2)
+        (longer,) = await engine.score([[*PREFIX, *STEP]], [STEP], key="", stats=CallStats())
+        assert longer == pytest.approx([-0.11, -0.12, -0.13])
+        assert paths(server)[-1] == FLAT  # 11 tokens are no whole blocks
+
+
+@pytest.mark.parametrize("drops_rows", [False, True])
+async def test_tokens_that_were_read_before_are_asked_for_singly(drops_rows):
+    """A step begins as an earlier one did, whose rows the server does not compute again."""
+    async with rig(scale_out=True, in_cache=9, drops_rows=drops_rows) as (engine, server):
+        found, stats = await score(engine)
+        assert found == pytest.approx(WANTED)
+        assert paths(server) == [FLAT, PLAIN, PLAIN]
+        assert [body["logprob_token_ids"] for _, _, body in server.requests[1:]] == [[STEP[0]], [STEP[1]]]
+        assert [len(body["prompt"]) for _, _, body in server.requests[1:]] == [8, 9]
+        assert (stats.requests, stats.produced_tokens, stats.scored_tokens) == (3, 3, 3)
+
+
+@pytest.mark.parametrize("drops_rows", [False, True])
+async def test_a_step_of_which_many_tokens_were_read_before_is_scored_by_echo(drops_rows):
+    step = TOKENIZER.encode("st" * 12)
+    async with rig(scale_out=True, in_cache=8 + 20, drops_rows=drops_rows) as (engine, server):
+        stats = CallStats()
+        (found,) = await engine.score([PREFIX], [step], key="", stats=stats)
+        assert found == pytest.approx([-(8 + place) / 100 for place in range(24)])
         assert paths(server) == [FLAT, PLAIN]
         assert server.requests[1][2]["echo"]
-        assert (stats.requests, stats.scored_tokens) == (2, 3)
-        assert paths(server).count(FLAT) == 1
+        assert (stats.requests, stats.scored_tokens) == (2, 24)
 
 
 async def test_rows_that_are_no_numbers_make_the_answer_a_400_and_the_echo_is_taken_for_that_step_only():

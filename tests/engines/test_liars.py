@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from speculative.engines.base import MIN_LOGPROB, CallStats, Decoding
 from speculative.engines.http.engine import OpenAIEngine
+from speculative.engines.http.protocols.base import NewTokens
 from speculative.engines.http.protocols.llamacpp import LlamaCppProtocol
 from speculative.engines.http.protocols.sglang import SglangProtocol
 from speculative.engines.http.protocols.vllm import VllmProtocol
@@ -186,6 +187,15 @@ async def test_a_prompt_that_the_server_repeats_after_a_broken_character_is_no_f
 
     completion, _, _ = await asked("vllm", told, script="One step.</think>")
     assert TOKENIZER.to_bytes(completion.ids).decode() == "One step."
+
+
+def test_a_prompt_that_the_server_repeats_before_parts_of_a_character_is_no_fault():
+    """Seen on vLLM 0.26 with dummy weights: the text of tokens that are no whole character was the end of the prompt."""
+    builder = CompletionBuilder(Decoding(1), 1, TOKENIZER)
+    parts = TOKENIZER.encode("\u4fa5")[:1]
+    assert "\ufffd" in TOKENIZER.to_bytes(parts).decode("utf-8", "replace")
+    builder.add(NewTokens(0, parts, reason="length", text="put the answer in a box.<think>\n"))
+    assert builder.agrees
 
 
 @pytest.mark.parametrize("tells", [False, True])

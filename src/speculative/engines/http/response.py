@@ -188,10 +188,12 @@ class CompletionBuilder:
         def plain(text: str) -> str:
             for token in special:
                 text = text.replace(token, "")
-            return "".join(text.split()).rstrip("\ufffd")
+            return "".join(text.split())
 
         theirs, ours = plain(self.text), plain(to_bytes(ids).decode("utf-8", "replace"))
-        if "\ufffd" in theirs or "\ufffd" in ours:
+        only_broken = bool(ours) and not ours.strip("\ufffd")
+        theirs, ours = theirs.rstrip("\ufffd"), ours.rstrip("\ufffd")
+        if only_broken or "\ufffd" in theirs or "\ufffd" in ours:
             return True
         last = next((size for number in reversed(ids) if (size := len(to_bytes([number])))), 0)
         return ours.startswith(theirs) and len(ours) - len(theirs) <= last + self._keep

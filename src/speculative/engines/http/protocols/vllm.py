@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +32,9 @@ from speculative.errors import EngineRefusedError
 
 FLAT_PATH, FLAT_FLAG = "/inference/v1/generate", "--enable-scale-out"
 """The endpoint that scores a step with the prefix cache kept, and the flag that opens it."""
+
+MOST_SINGLE = 16
+"""The most tokens at a step's beginning that are scored by a call each. The echo of the whole prompt costs less for more of them."""
 
 POOLING_PATH = "/pooling"
 
@@ -118,6 +123,7 @@ class VllmProtocol(ServerProtocol):
         """Speaks with vLLM itself if `genuine`, else with a server that is like it."""
         self._model, self._genuine = model, genuine
         self.flat: bool | None = None if genuine else False
+        self._block = 0  # a multiple of the size of the server's cache blocks; 0 until one was met
         self.ranks = genuine
         self._decoder = msgspec.json.Decoder(_Answer)
         self._flat_decoder = msgspec.json.Decoder(_Generated)
@@ -194,30 +200,48 @@ class VllmProtocol(ServerProtocol):
         The result has no scores where that does not work for this step.
 
         There are rows for computed positions only, or garbage stands in the places of the others, so the list is read from its end
-        and each row must hold our id. A row with NaN makes the answer an error (400).
+        and each row must hold our id. The row of a token is that of the position before it: where the prefix is whole blocks of the
+        cache, the first row is missing, and its token is asked for by a call of its own, at the same time once the blocks are known.
+        So are tokens in the cache because a step with the same beginning was read before. A row with NaN makes the answer an error (400).
         """
+        whole = bool(self._block) and not top and len(prefix) % self._block == 0
+        early = asyncio.create_task(self._first_token(ask, prefix, continuation[0])) if whole else None
+        try:
+            answer = await self._generate(ask, prefix, continuation, top)
+            firsts = [await early] if early else []
+        finally:
+            if early:
+                early.cancel()
+        if answer is None:
+            return ScoreResult(Scores())
+        size = len(continuation)
+        rows = [*[None] * size, *(answer.prompt_logprobs or [])][-size:]
+        values = [row[str(number)].logprob if row and str(number) in row else None for row, number in zip(rows, continuation, strict=True)]
+        missing = [place for place, value in enumerate(values) if value is None]
+        singly = not top and len(missing) <= MOST_SINGLE and missing == [*range(len(missing))]
+        if missing and singly:
+            self._block = math.gcd(self._block, len(prefix) + len(missing) - 1)
+            left = missing[len(firsts) :]
+            firsts += await asyncio.gather(*(self._first_token(ask, [*prefix, *continuation[:at]], continuation[at]) for at in left))
+            values[: len(missing)] = [first.scores[0] for first in firsts]
+        cached = (answer.usage.cached or 0) + sum(first.cached for first in firsts)
+        produced = (answer.usage.completion_tokens or 0) + sum(first.produced for first in firsts)
+        if missing and not singly:
+            return ScoreResult(Scores(), cached, produced)
+        places = [likeliest((int(number), value.logprob) for number, value in (row or {}).items())[:top] for row in rows] if top else None
+        return ScoreResult(Scores(logarithms(values), places), cached, produced)
+
+    async def _generate(self, ask: Ask, prefix: Ids, continuation: Ids, top: int) -> _Generated | None:
+        """Asks for the rows of a prompt, or returns None where the server refuses."""
         sampling = {"max_tokens": 1, "temperature": 0, "prompt_logprobs": top, "skip_reading_prefix_cache": False, "detokenize": False}
         body = {"model": self._model, "token_ids": [*prefix, *continuation], "sampling_params": sampling, **_salt()}
         try:
             answer = self._flat_decoder.decode(await ask(FLAT_PATH, body))
         except EngineRefusedError as error:
-            if error.status == 400:
-                return ScoreResult(Scores())
-            self.flat = False
-            return ScoreResult(Scores())
+            self.flat = self.flat if error.status == 400 else False
+            return None
         self.flat = True
-        cached, produced = answer.usage.cached or 0, answer.usage.completion_tokens or 0
-        size = len(continuation)
-        rows = [*[None] * size, *(answer.prompt_logprobs or [])][-size:]
-        values = [row[str(number)].logprob if row and str(number) in row else None for row, number in zip(rows, continuation, strict=True)]
-        missing = [place for place, value in enumerate(values) if value is None]
-        if missing == [0] and not top:  # its row is that of the prefix's last position, which lies in the cache
-            first = await self._first_token(ask, prefix, continuation[0])
-            values[0], cached, produced = first.scores[0], cached + first.cached, produced + first.produced
-        elif missing:
-            return ScoreResult(Scores(), cached, produced)
-        places = [likeliest((int(number), value.logprob) for number, value in (row or {}).items())[:top] for row in rows] if top else None
-        return ScoreResult(Scores(logarithms(values), places), cached, produced)
+        return answer
 
     async def _first_token(self, ask: Ask, prefix: Ids, number: int) -> ScoreResult:
         """Asks for the log-probability of one token after the prefix."""
