@@ -188,7 +188,7 @@ async def measure_calls(engine: Engine, out: Path, known: set[int]) -> None:
             continue
         ids = (engine.tokenizer.encode(problem(size, 1).messages[0].content) * (size // 100 + 1))[:size]
 
-        def step(number: int) -> list[int]:
+        def step(number: int, size: int = size) -> list[int]:
             """Returns a step that no call before had: else its rows would come from the cache."""
             return engine.tokenizer.encode(problem(1000 * size + number, 1).messages[0].content[6:])[:STEP]
 
