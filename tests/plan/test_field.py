@@ -86,8 +86,18 @@ def test_the_forecast_heeds_parameters_that_drawn_chains_have(tmp_path: Path) ->
     assert share(0.1) < share(0.8)
     assert hours({"method": "random_switch", "big_share": [0.1, 0.8]}) == pytest.approx(share(0.1) + share(0.8))
     assert hours({"method": "cascade", "samples": 1}) < hours({"method": "cascade", "samples": 32})
+    assert hours("random_switch(big_share=0.8)") == pytest.approx(share(0.8))
+    assert hours("vote(ballots=3)*random_switch(big_share=0.8)") == pytest.approx(share(0.8))
     ahead = hours({"method": "likelihood_verify", "pipeline": "accept"})
     assert ahead < hours({"method": "likelihood_verify"})
+
+
+def test_wrappers_are_told_to_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for wrapped in ("vote(ballots=3)*big_only", {"method": "big_only", "with": "vote(ballots=3)"}):
+        assert command(["field", str(written(tmp_path, methods=[wrapped])), "--dry-run"]) == 0
+        assert "leaves wrappers out" in capsys.readouterr().err
+    assert command(["field", str(written(tmp_path)), "--dry-run"]) == 0
+    assert "wrappers" not in capsys.readouterr().err
 
 
 def test_tuning_is_a_part_of_each_pair_and_of_the_forecast(tmp_path: Path) -> None:
@@ -195,14 +205,23 @@ def test_the_whole_example_runs_cut_small(tmp_path: Path, capsys: pytest.Capture
         ({"pairs": [{"name": "../up", "big": "b", "small": "s"}]}, "pairs.0.name"),
         ({"pairs": [{"name": "..", "big": "b", "small": "s"}]}, "pairs.0.name"),
         ({"pairs": [{"name": "one", "big": "b", "small": "s"}] * 2}, "pairs must be unique, got one twice"),
+        ({"pairs": [{"name": "one", "big": "", "small": "s"}]}, "pairs.0.big"),
+        ({"chains": {8192: 10**9}}, "chains.8192 must be at most 4096, got 1000000000"),
+        ({"limits": [0], "tokens": {0: 1}, "chains": {0: 1}}, "limits.0 must be at least 1, got 0"),
+        ({"temperature": -1}, "temperature must be at least 0, got -1"),
+        ({"top_p": 7}, "top_p must be at most 1, got 7"),
+        ({"speculation": {"none": "--x '"}}, "speculation.none must be flags"),
+        ({"tasks": [{"task": "gsm8k", "problems": 1, "data": "no.jsonl"}]}, "tasks.0.data must be a file"),
+        ({"tuned": {**TUNED, "data": "no.jsonl"}}, "tuned.data must be a file"),
         ({"limits": [8192, 8192]}, "limits must be unique, got 8192 twice"),
         ({"speculation": {}}, "speculation"),
         ({"speculation": {"a/b": ""}}, "speculation"),
         ({"tuned": {**TUNED, "task": "stories"}}, "tuned.task must be none of the table's tasks, got 'stories'"),
         ({"tuned": {**TUNED, "methods": ["stitch", "stitch(tau_up=1)"]}}, "tuned.methods must be unique, got stitch twice"),
         ({"tuned": {**TUNED, "problems": 1}}, "tuned.problems"),
+        ({"chains": {1: 1}}, "chains must have a number above 0 for the limit 8192"),
         ({"tokens": {}}, "tokens must have a number above 0 for the limit 8192"),
-        ({"chains": {8192: 0}}, "chains must have a number above 0 for the limit 8192"),
+        ({"chains": {8192: 0}}, "chains.8192 must be at least 1, got 0"),
         ({"layout": "z"}, "layout must be one of"),
         ({"unknown": 1}, "unknown"),
         ({"epochs": 0}, "epochs"),
@@ -221,6 +240,8 @@ def test_bad_files_are_refused(tmp_path: Path, change: dict[str, object], reason
         ({"methods": [{"method": "random_switch", "big_shar": [0.1, 0.2]}]}, "big_shar"),
         ({"methods": [{"method": "random_switch", "big_share": [0.1, 7]}]}, "big_share"),
         ({"methods": [{"method": "cascade", "samples": 0}]}, "samples"),
+        ({"methods": [{"method": "random_switch", "big_share": []}]}, "big_share of random_switch must have a value, got []"),
+        ({"layout": "d"}, "random_switch must have a server for small, got layout d"),
         ({"methods": ["big_only", "@missing.toml"]}, "the preset missing.toml"),
         ({"methods": ["likelihood_verify(threshold=-0.5)", {"method": "likelihood_verify", "threshold": -0.5}]}, "methods must be unique"),
         ({"tuned": {**TUNED, "task": "gsm9k"}}, "unknown task 'gsm9k'"),

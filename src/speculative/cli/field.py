@@ -50,6 +50,8 @@ def field(
     _check(found, file)
     _show(found.forecast(load_profile(found.profile)), gpu_hour)
     odd = {name for name, params in found.method_calls() if drawn_as(name, params).partition(",")[0] != name}
+    if found.has_wrappers():
+        note("the forecast leaves wrappers out: a vote of 8 costs about 8 times its method")
     if odd:
         note(f"the forecast takes the calls of another method for {', '.join(sorted(odd))}; it leaves token speculation out")
     if dry_run:

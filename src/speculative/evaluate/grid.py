@@ -149,6 +149,8 @@ def _swept(entry: dict[str, Any]) -> list[str]:
         [(field, one) for one in (value if isinstance(value, list) else [value])]  # pyright: ignore[reportUnknownVariableType]
         for field, value in values.items()
     ]
+    if empty := next((field for field, value in values.items() if value == []), None):
+        raise UsageError(f"methods: {empty} of {name} must have a value, got []; leave it out for the default")
     return [format_method(name, dict(chosen), around) for chosen in product(*choices)]
 
 

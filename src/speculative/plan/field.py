@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from speculative._plugins import parse_spec, split_spec
 from speculative.errors import MissingExtraError, UsageError, describe_mistake
 from speculative.files import read_text
-from speculative.plan.forecast import Scenario, forecast, needed_roles
+from speculative.plan.forecast import Scenario, check_scenario, forecast
 from speculative.plan.layout import find_layout
 from speculative.plan.profile import Profile
 from speculative.plan.programs import PROGRAMS, Drawn
@@ -24,6 +26,8 @@ CUT_PROBLEMS = 2
 """Problems of each cell of a cut field; those by which a method is tuned are twice as many."""
 CUT_TOKENS = 300
 CUT_CANDIDATES = 2
+MOST_CHAINS = 4096
+"""Chains at once in one cell, at most."""
 FOLDER = r"^\w[\w.+-]*$"
 """A name that is a folder's name, too."""
 DRAWN_FIELDS = ("big_share", "samples")
@@ -38,8 +42,8 @@ class FieldPair(_Strict):
     """A pair of models, with a name for its folder."""
 
     name: str = Field(pattern=FOLDER)
-    big: str
-    small: str
+    big: str = Field(min_length=1)
+    small: str = Field(min_length=1)
 
 
 class FieldTask(_Strict):
@@ -80,16 +84,16 @@ class FieldFile(_Strict):
     """
 
     pairs: list[FieldPair] = Field(min_length=1)
-    limits: list[int] = Field(min_length=1)
+    limits: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
     tokens: dict[int, int]
     speculation: dict[Annotated[str, Field(pattern=FOLDER)], str] = Field({"none": ""}, min_length=1)
     tasks: list[FieldTask] = Field(min_length=1)
     methods: list[str | dict[str, Any]] = Field(min_length=1)
     tuned: FieldTuning | None = None
     epochs: int = Field(1, ge=1)
-    chains: dict[int, int]
-    temperature: float = 0.6
-    top_p: float = 0.95
+    chains: dict[int, Annotated[int, Field(ge=1, le=MOST_CHAINS)]]
+    temperature: float = Field(0.6, ge=0, le=2)
+    top_p: float = Field(0.95, gt=0, le=1)
     profile: str = "h200-32b-1.5b"
     layout: str = "c"
 
@@ -113,6 +117,16 @@ class FieldFile(_Strict):
         if tuned and tuned.data:
             tuned = tuned.model_copy(update={"data": str((folder / tuned.data).absolute())})
         return self.model_copy(update={"tasks": tasks, "tuned": tuned})
+
+    def data_files(self) -> Iterator[tuple[str, str]]:
+        """Yields the key and the path of each file of data."""
+        yield from ((f"tasks.{place}.data", task.data) for place, task in enumerate(self.tasks) if task.data)
+        if self.tuned and self.tuned.data:
+            yield "tuned.data", self.tuned.data
+
+    def has_wrappers(self) -> bool:
+        """Returns True if a method has a wrapper, whose chains no forecast counts."""
+        return any("*" in entry if isinstance(entry, str) else "with" in entry for entry in self.methods)
 
     def _grid(self, pair: FieldPair, limit: int, flags: str) -> dict[str, Any]:
         tasks = [task.model_dump(exclude={"problems"}, exclude_none=True) for task in self.tasks]
@@ -167,7 +181,7 @@ class FieldFile(_Strict):
         found: list[tuple[str, dict[str, Any]]] = []
         for entry in self.methods:
             if isinstance(entry, str):
-                found.append((entry.partition("(")[0], {}))
+                found.append(parse_spec("method", split_spec(entry, "*")[-1]))
                 continue
             values = [value if isinstance(value, list) else [value] for value in entry.values()]  # pyright: ignore[reportUnknownVariableType]
             swept = [dict(zip(entry, chosen, strict=True)) for chosen in product(*values)]  # pyright: ignore[reportUnknownArgumentType]
@@ -183,13 +197,14 @@ class FieldFile(_Strict):
         seconds: dict[tuple[str, Drawn, int], float] = {}
 
         def price(name: str, params: dict[str, Any], limit: int) -> float:
-            drawn = Drawn(length=self.tokens[limit], **{field: params[field] for field in DRAWN_FIELDS if _counts(params.get(field))})
+            found = {field: number for field in DRAWN_FIELDS if (number := _number(params.get(field))) is not None}
+            drawn = structs.replace(Drawn(length=self.tokens[limit]), **found)
             key = drawn_as(name, params), drawn, self.chains[limit]
             if key not in seconds:
                 seconds[key] = self._seconds(profile, *key)
             return seconds[key] / 3600
 
-        tuned = [(name.partition("(")[0], dict[str, Any]()) for name in self.tuned.methods] if self.tuned else []
+        tuned = [parse_spec("method", spec) for spec in self.tuned.methods] if self.tuned else []
         calls, count = [*self.method_calls(), *tuned], self.chains_of_method()
         by_limit = {limit: count * sum(price(*call, limit) for call in calls) for limit in self.limits}
         found: list[FieldCost] = []
@@ -204,9 +219,7 @@ class FieldFile(_Strict):
 
     def _seconds(self, profile: Profile, method: str, drawn: Drawn, chains: int) -> float:
         """Returns the GPU seconds of a chain of a method."""
-        scenario = Scenario(method, self.layout, chains, drawn)
-        needed_roles(scenario)
-        return forecast(profile, scenario).gpu_s
+        return forecast(profile, check_scenario(Scenario(method, self.layout, chains, drawn))).gpu_s
 
 
 class FieldCost(Struct, frozen=True):
@@ -224,12 +237,18 @@ def drawn_as(method: str, params: Mapping[str, Any] | None = None) -> str:
     return method if method in PROGRAMS else LIKE.get(method, NEAREST)
 
 
-def _counts(value: Any) -> bool:
-    """Returns True for a number that a drawn chain can have.
+def _number(value: Any) -> float | None:
+    """Returns a number that a drawn chain can have.
 
     Others are errors of the method, which names them.
     """
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    if isinstance(value, bool) or not 0 < number < 1e6:
+        return None
+    return int(number) if number.is_integer() else number
 
 
 def read_field(path: Path) -> FieldFile:
@@ -262,4 +281,13 @@ def read_field(path: Path) -> FieldFile:
     for key, known in (("tokens", field.tokens), ("chains", field.chains)):
         if missing := [limit for limit in field.limits if known.get(limit, 0) < 1]:
             raise UsageError(f"the field {path}: {key} must have a number above 0 for the limit {missing[0]}")
-    return field.beside(path.parent)
+    field = field.beside(path.parent)
+    for place, name in field.data_files():
+        if not Path(name).is_file():
+            raise UsageError(f"the field {path}: {place} must be a file, got {name}; name one beside the field")
+    for name, flags in field.speculation.items():
+        try:
+            shlex.split(flags)
+        except ValueError as error:
+            raise UsageError(f"the field {path}: speculation.{name} must be flags, got {flags!r}: {str(error).lower()}") from None
+    return field
