@@ -449,6 +449,24 @@ async def test_log_probabilities_need_their_ability() -> None:
         await child.write("big")
 
 
+@pytest.mark.parametrize(
+    ("good", "wrong"),
+    [
+        ({"max_tokens": 1}, {"max_tokens": True}),
+        ({"max_tokens": 1}, {"max_tokens": 1.0}),
+        ({"max_tokens": 1, "temperature": 1}, {"max_tokens": 1, "temperature": True}),
+        ({"max_tokens": 1}, {"max_tokens": [1]}),
+        ({"max_tokens": 1, "stop": "a"}, {"max_tokens": 1, "stop": ""}),
+    ],
+)
+async def test_options_that_were_good_once_do_not_let_equal_ones_of_another_type_pass(good: dict[str, Any], wrong: dict[str, Any]) -> None:
+    chain = chain_of("One two three.")
+    for _ in range(2):
+        await chain.write("big", **good)
+        with pytest.raises(ChainStateError, match=r"^write: "):
+            await chain.write("big", **wrong)
+
+
 @pytest.mark.parametrize("wrong", [None, "a", [1], -3, 0, 1.5])
 async def test_a_wrong_number_of_likely_tokens_is_named_before_an_engine_is_called(wrong: Any) -> None:
     chain = chain_of("abc")

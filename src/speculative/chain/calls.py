@@ -387,7 +387,9 @@ class EngineCall:
         if most is None and self._budget is not None and self._budget.left is not None:
             most = tokens
         paced = self._streams and (self._ends[0] is not None or self._taken is not None)
-        limited = structs.replace(decoding, max_tokens=tokens, max_produced=most, paced=paced)
+        limited = decoding
+        if (tokens, most, paced) != (decoding.max_tokens, decoding.max_produced, decoding.paced):
+            limited = structs.replace(decoding, max_tokens=tokens, max_produced=most, paced=paced)
         if self._display_top is None:
             return limited
         top = max(decoding.top_logprobs, self._display_top)

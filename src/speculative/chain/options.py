@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypedDict
 
 from msgspec import Struct
@@ -58,11 +59,37 @@ class WriteOptions(Struct, frozen=True):
         logprobs: bool | int = False,
     ) -> WriteOptions:
         """Checks the arguments of a verb. Raises `ChainStateError`."""
-        check_whole(verb, max_tokens=max_tokens)
-        check_number(verb, temperature=temperature)
-        check_predicate(verb, until=until)
-        check_logprobs(verb, logprobs)
-        return cls(max_tokens, stop_strings(verb, stop), temperature, until, logprobs)
+        if until is None and (stop is None or type(stop) is str):  # a method writes with the same few options again and again
+            return _plain_options(verb, max_tokens, stop, temperature, logprobs)
+        return _check_options(verb, max_tokens, stop, until, temperature, logprobs)
+
+
+def _check_options(
+    verb: str,
+    max_tokens: int | None,
+    stop: str | Sequence[str] | None,
+    until: Until | None,
+    temperature: float | None,
+    logprobs: bool | int,
+) -> WriteOptions:
+    check_whole(verb, max_tokens=max_tokens)
+    check_number(verb, temperature=temperature)
+    check_predicate(verb, until=until)
+    check_logprobs(verb, logprobs)
+    return WriteOptions(max_tokens, stop_strings(verb, stop), temperature, until, logprobs)
+
+
+@lru_cache(256, typed=True)
+def _known_options(verb: str, max_tokens: int | None, stop: str | None, temperature: float | None, logprobs: bool | int) -> WriteOptions:
+    return _check_options(verb, max_tokens, stop, None, temperature, logprobs)
+
+
+def _plain_options(verb: str, max_tokens: int | None, stop: str | None, temperature: float | None, logprobs: bool | int) -> WriteOptions:
+    """Checks plain options, those that were found to be good only once."""
+    try:
+        return _known_options(verb, max_tokens, stop, temperature, logprobs)
+    except TypeError:  # one has no hash, so it has a wrong type
+        return _check_options(verb, max_tokens, stop, None, temperature, logprobs)
 
 
 class AskOptions(Struct, frozen=True):

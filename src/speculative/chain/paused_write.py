@@ -59,6 +59,8 @@ class PausedWrite:
                 size = min(self._rewinds[first_rewind:])
                 left = [one for one, end in zip(found, sizes, strict=True) if end <= size]
                 return joined(left) if left else self._writer.empty_draft(role)
+            if not (paused or part.no_room or part.finish == "cut"):  # nearly always
+                return joined(found)
             if options.max_tokens is not None:
                 options = structs.replace(options, max_tokens=options.max_tokens - part.tokens)
             if part.no_room and len(found) > 1:

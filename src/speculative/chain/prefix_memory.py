@@ -43,18 +43,30 @@ class Sent(Struct, frozen=True, gc=False):
     def begins(self, ids: list[int]) -> bool:
         """Returns True if other tokens, at least as many, begin with all of these."""
         size = len(self.prefix)
+        if self.size and ids[self.size - 1] != (self.rest or self.prefix)[-1]:  # siblings differ at their ends
+            return False
         return ids[size : self.size] == self.rest and ids[:size] == self.prefix
 
-    def at(self, place: int) -> int:
-        """Returns the token at a place."""
-        size = len(self.prefix)
-        return self.prefix[place] if place < size else self.rest[place - size]
+    def shared(self, ids: list[int], least: int) -> int:
+        """Returns the length of the beginning that other tokens have, too.
 
-    def shared(self, ids: list[int]) -> int:
-        """Returns the length of the beginning that other tokens have, too."""
+        It is `least`, which must be less than both lengths, where no more are alike: one comparison finds that.
+        """
         size = len(self.prefix)
-        common = _common(ids, self.prefix)
-        return common if common < size else size + _common(ids[size : size + len(self.rest)], self.rest)
+        if least >= size:
+            place = least - size
+            if self.rest[place] != ids[least] or not self.begins_with(ids, least):
+                return least
+            return size + place + _common(ids[least : self.size], self.rest[place:])
+        if self.prefix[least] != ids[least] or self.prefix[:least] != ids[:least]:
+            return least
+        common = least + _common(ids[least:size], self.prefix[least:])
+        return common if common < size else size + _common(ids[size : self.size], self.rest)
+
+    def begins_with(self, ids: list[int], size: int) -> bool:
+        """Returns True if the first `size` tokens, more than the prefix, are those."""
+        own = len(self.prefix)
+        return ids[own:size] == self.rest[: size - own] and ids[:own] == self.prefix
 
 
 class PrefixMemory:
@@ -121,8 +133,10 @@ class Sequences:
                 longest = other.size
                 passed.append(place)
         for other in reversed(self._all.values()):
-            if longest < size and longest < other.size and ids[longest] == other.at(longest):
-                longest = max(longest, other.shared(ids))
+            if longest >= size:
+                break
+            if longest < other.size:
+                longest = other.shared(ids, longest)
         return longest, passed
 
 
