@@ -35,30 +35,30 @@ class Sent(Struct, frozen=True, gc=False):
     prefix: list[int]
     rest: list[int]
     size: int
+    last: int
 
     @classmethod
     def of(cls, prefix: list[int], rest: list[int]) -> Sent:
-        return cls(prefix, rest, len(prefix) + len(rest))
+        ids = rest or prefix
+        return cls(prefix, rest, len(prefix) + len(rest), ids[-1] if ids else -1)
 
     def begins(self, ids: list[int]) -> bool:
         """Returns True if other tokens, at least as many, begin with all of these."""
         size = len(self.prefix)
-        if self.size and ids[self.size - 1] != (self.rest or self.prefix)[-1]:  # siblings differ at their ends
-            return False
         return ids[size : self.size] == self.rest and ids[:size] == self.prefix
 
     def shared(self, ids: list[int], least: int) -> int:
         """Returns the length of the beginning that other tokens have, too.
 
-        It is `least`, which must be less than both lengths, where no more are alike: one comparison finds that.
+        It is `least` where not even the tokens before are alike: one comparison finds that. The token at that place must be alike.
         """
         size = len(self.prefix)
         if least >= size:
             place = least - size
-            if self.rest[place] != ids[least] or not self.begins_with(ids, least):
+            if not self.begins_with(ids, least):
                 return least
             return size + place + _common(ids[least : self.size], self.rest[place:])
-        if self.prefix[least] != ids[least] or self.prefix[:least] != ids[:least]:
+        if self.prefix[:least] != ids[:least]:
             return least
         common = least + _common(ids[least:size], self.prefix[least:])
         return common if common < size else size + _common(ids[size : self.size], self.rest)
@@ -128,14 +128,19 @@ class Sequences:
         because one comparison finds them.
         """
         longest, passed, size = 0, list[int](), len(ids)
-        for place, other in reversed(self._all.items()):
-            if longest < other.size <= size and other.begins(ids):
+        for place, other in reversed(self._all.items()):  # the last token first: siblings differ at their ends
+            if longest < other.size <= size and ids[other.size - 1] == other.last and other.begins(ids):
                 longest = other.size
                 passed.append(place)
         for other in reversed(self._all.values()):
             if longest >= size:
                 break
-            if longest < other.size:
+            own = len(other.prefix)  # most others differ at this token
+            if longest < own:
+                alike = other.prefix[longest] == ids[longest]
+            else:
+                alike = longest < other.size and other.rest[longest - own] == ids[longest]
+            if alike:
                 longest = other.shared(ids, longest)
         return longest, passed
 
