@@ -51,3 +51,13 @@ def test_a_folder_that_is_missing_is_told(tmp_path: Path, words: list[str], caps
     missing = str(tmp_path / "none")
     assert command([words[0], missing, *words[1:]] if words[0] == "replay-load" else [*words, missing]) == 2
     assert f"trace {missing} must exist" in capsys.readouterr().err
+
+
+def test_the_file_of_a_damaged_trace_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = next(CHAINS.iterdir())
+    (tmp_path / "good.jsonl").write_bytes(good.read_bytes())
+    for text in ('{"speculative_trace":3}\n', good.read_text(encoding="utf-8")[:3000], "", '{"speculative_trace":99}\n', "[]\n"):
+        (tmp_path / "bad.jsonl").write_text(text, encoding="utf-8")
+        assert command(["plan", "all", "--trace", str(tmp_path), "--chains", "1"]) in (1, 2)
+        told = capsys.readouterr().err
+        assert told.count("bad.jsonl") == 1, told

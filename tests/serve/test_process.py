@@ -157,6 +157,13 @@ def test_bad_flags_are_reported_in_one_line(tmp_path, monkeypatch, capsys, flags
     assert "Traceback" not in said
 
 
+def test_a_profile_for_auto_that_is_none_is_told_at_the_start(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPECULATIVE_PROFILE", "none.json")
+    assert run(["serve", "--port", "0", "--no-auth"]) == 2
+    assert "profile none.json cannot be read" in capsys.readouterr().err
+
+
 def test_help_of_the_other_commands_loads_nothing_of_the_service():
     code = "import sys; from speculative.cli import run; run(['--help']); sys.exit('fastapi' in sys.modules or 'uvicorn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False).returncode == 0

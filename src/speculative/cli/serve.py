@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -9,8 +10,10 @@ from pydantic import BaseModel, Field, create_model
 
 from speculative.cli._flags import DEFAULT_ENGINES, EngineFlags
 from speculative.engines.options import ROLES
+from speculative.methods.auto import FILE
 from speculative.methods.preset import folder_of, is_file, path_of, read_preset
 from speculative.methods.registry import fill_from_files, names
+from speculative.plan.profile import load_profile
 from speculative.serve.server import pair_opener
 from speculative.serve.server import serve as run
 from speculative.settings import FLAG_GROUPS, NOT_FLAGS, Preset, Settings
@@ -48,6 +51,8 @@ def serve(*, settings: Annotated[ServiceFlags | None, Parameter(name="*")] = Non
     chosen = Settings(**(settings.model_dump(exclude_unset=True) if settings else {}))
     given = {role: list(getattr(engines, role)) for role in ROLES if getattr(engines, role) != getattr(DEFAULT_ENGINES, role)}
     chosen = _with_preset(chosen.model_copy(update=given))
+    if own := os.environ.get(FILE):
+        load_profile(own)  # else each request for `auto` would fail
     run(chosen, pair_opener(chosen, engines.options()), extensions=[SplitReasonService().mount])
 
 

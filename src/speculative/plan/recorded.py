@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from speculative.errors import SpeculativeError, UsageError
+from speculative.errors import SpeculativeError, TraceFormatError, UsageError
 from speculative.plan.calls import PlannedCall, Program, start, wait
 from speculative.trace.events import AnyEvent, Asked, Call, Cancelled, Child, Drafted, Rewarded, Scored
 from speculative.trace.trace import Trace
@@ -147,6 +147,8 @@ def read_chains(folder: Path) -> list[RecordedChain]:
             found.append(RecordedChain.of(Trace.load(file)))
         except OSError as error:
             raise SpeculativeError(f"{file} cannot be read: {error.strerror}") from None
+        except TraceFormatError as error:
+            raise TraceFormatError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
     if not any(chain.calls for chain in found):
         raise UsageError(f"trace {folder} must be a trace, or a folder of traces, with calls; `speculative compare --out DIR` writes some")
     return [chain for chain in found if chain.calls]
