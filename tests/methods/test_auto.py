@@ -14,7 +14,8 @@ from speculative.engines.http.load import ServerLoad
 from speculative.errors import UsageError
 from speculative.pair import Pair
 from speculative.plan.load import LoadReader, load_reader
-from speculative.plan.policy import Situation, shared_policy
+from speculative.plan.pace import Paces
+from speculative.plan.policy import LoadPolicy, Situation, shared_policy
 from speculative.testing import ScriptedEngine, ScriptedTokenizer
 from speculative.testing.fake_server import FakeServer
 from speculative.trace.events import Accepted, Chose, Rejected, Wrote
@@ -93,6 +94,21 @@ def test_the_way_changes_at_a_step_when_the_load_does(loads: list[int], ways: li
     assert chosen(result.trace) == ways
     assert result.reasoning.startswith("Step 0 goes on.\n\nStep 1 goes on.")
     assert result.reasoning.count("Step 5") == 1
+
+
+@pytest.mark.parametrize(("load", "ways"), [(1, {"checked ahead"}), (400, {"big"})])
+@pytest.mark.usefixtures("ready")
+def test_the_pace_of_a_way_is_learned_from_its_tokens(load: int, ways: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        Paces, "note", lambda _, way, tokens, seconds, predicted: noted.append((way, tokens)) if seconds * predicted > 0 else 0
+    )
+    monkeypatch.setattr(LoadReader, "load", property(lambda _: float(load)))
+    monkeypatch.setattr(LoadPolicy, "held_chains", lambda *_: 1000)
+    result = solve(ScriptedEngine(marking), ScriptedEngine(marking), check="score", threshold=-100)
+    assert {way for way, _ in noted} == ways
+    thinking = sum(usage.kept_tokens for usage in result.usage.values()) - len(ScriptedTokenizer().encode("42"))
+    assert sum(tokens for _, tokens in noted) == pytest.approx(thinking, abs=2)
 
 
 @pytest.mark.usefixtures("ready")

@@ -52,6 +52,7 @@ class LoadDriver:
         self._kept, self._judged = PRIOR_YES, PRIOR_ALL
         self._way: Way | None = None
         self._simulating: asyncio.Task[None] | None = None
+        self._noted, self._noted_at = chain.tokens, time.perf_counter()
 
     async def run(self) -> None:
         try:
@@ -59,7 +60,9 @@ class LoadDriver:
                 if self._policy.must_wait(self._situation()):
                     await asyncio.to_thread(self._policy.prepare, self._situation())
                 way = self._choose()
+                self._noted, self._noted_at = self._chain.tokens, time.perf_counter()
                 await (self._check(way) if way in ("checked", "checked ahead") else self._write("small" if way == "small" else "big"))
+                self._note_pace(way)
             self._reader.note_length(self._chain.tokens)
         finally:
             if self._simulating:
@@ -102,8 +105,16 @@ class LoadDriver:
         left = max(LEAST_LEFT, round(reader.expected_length) - chain.tokens)
         return Situation(reader.load, self._kept / self._judged, reader.context, left)
 
+    def _note_pace(self, way: Way) -> None:
+        """Learns from the tokens since the last look."""
+        tokens, now, situation = self._chain.tokens, time.perf_counter(), self._situation()
+        if tokens > self._noted and not self._policy.lacks(situation):
+            predicted = self._policy.chain_speed(way, situation)
+            self._reader.paces.note(way, tokens - self._noted, now - self._noted_at, predicted)
+            self._noted, self._noted_at = tokens, now
+
     def _choose(self) -> Way:
-        choice = self._policy.choose(self._situation(), self._way)
+        choice = self._policy.choose(self._situation(), self._way, self._reader.paces)
         if choice.way != self._way:
             self._way = choice.way
             self._chain.record(Chose(way=choice.way, reason=choice.reason))
@@ -112,9 +123,10 @@ class LoadDriver:
     def _stays(self, way: Way) -> bool:
         """Returns True if the choice would be the same. It never waits."""
         self._reader.refresh()
+        self._note_pace(way)
         situation = self._situation()
         if self._policy.must_wait(situation):
             if self._simulating is None or self._simulating.done():
                 self._simulating = asyncio.get_running_loop().create_task(asyncio.to_thread(self._policy.prepare, situation))
             return True
-        return self._policy.choose(situation, way).way == way
+        return self._policy.choose(situation, way, self._reader.paces).way == way

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from speculative.engines.base import Engine
 from speculative.errors import SpeculativeError
+from speculative.plan.pace import Paces
 from speculative.plan.policy import EXPECTED, LoadPolicy, Situation
 
 STALE_S = 0.5
@@ -43,6 +44,8 @@ class LoadReader:
         """True if a server has stated its load."""
         self.expected_length = float(EXPECTED)
         """Tokens of a chain, as recent ones had them."""
+        self.paces = Paces()
+        """The speeds of our chains, beside their predictions."""
         self._read = {id(engine): read for engine in engines.values() if (read := getattr(engine, "load", None))}
         self._agreed, self._asked = PRIOR_YES, PRIOR_ALL
         self._contexts: dict[int, int] = {}

@@ -16,6 +16,7 @@ from speculative.plan.calls import Program
 from speculative.plan.clock import SimulatedChain, VirtualClock
 from speculative.plan.forecast import Optimize
 from speculative.plan.layout import find_layout
+from speculative.plan.pace import Paces
 from speculative.plan.profile import Profile, load_profile
 from speculative.plan.programs import Drawn, cascade
 
@@ -135,23 +136,28 @@ class LoadPolicy:
                 if point not in self._known:
                     self._known[point] = {way: self._simulate(way, point) for way in self.ways}
 
-    def choose(self, situation: Situation, current: Way | None = None) -> LoadChoice:
-        """Chooses a way. A running chain changes its `current` one for a clear gain only."""
+    def choose(self, situation: Situation, current: Way | None = None, paces: Paces | None = None) -> LoadChoice:
+        """Chooses a way. A running chain changes its `current` one for a clear gain only.
+
+        `paces` holds the measured speeds of the ways beside their predictions.
+        """
         if (held := self.held_chains(situation.context)) < situation.load:
             return LoadChoice("big", f"big: the caches hold {held} chains of {situation.context} tokens, and {situation.load:.0f} run")
         if self.lacks(situation):
             self.prepare(situation)
-        values = {way: self.speed(way, situation) for way in self.ways}
+        pace = {way: paces.of(way) if paces else 1.0 for way in self.ways}
+        values = {way: self.speed(way, situation) * pace[way] for way in self.ways}
         best: Way = max(self.ways, key=lambda way: values[way])
         if current in values and values[best] < (1 + MARGINS[self.optimize]) * values[current]:
             best = current
         other = max((way for way in self.ways if way != best), key=lambda way: values[way])
         measure = {"throughput": "tokens/s of all", "batch": "tokens/s of the batch"}.get(self.optimize, "speed of a chain")
         gain = f"{values[best] / values[other]:.2f} times the {measure} with {other}"
+        learned = "".join(f", {way} measured at {pace[way]:.2f} of that" for way in self.ways if pace[way] != 1.0)
         return LoadChoice(
             best,
             f"{best}: {gain}, predicted for {count_chains(situation.load)} at once with {situation.acceptance:.0%} of steps kept "
-            f"(profile {self.profile.name})",
+            f"(profile {self.profile.name}{learned})",
         )
 
     def choose_cascade(self, situation: Situation, agreement: float) -> LoadChoice | None:
@@ -192,6 +198,10 @@ class LoadPolicy:
     def speed(self, way: Way, situation: Situation) -> float:
         """Returns the predicted speed of a way, in tokens a second."""
         return self._between(way, situation, "speed")
+
+    def chain_speed(self, way: Way, situation: Situation) -> float:
+        """Returns the predicted speed of one of the chains, in tokens a second."""
+        return self.speed(way, situation) / (1.0 if self.optimize == "latency" else max(1.0, situation.load))
 
     def judge_seconds(self, situation: Situation) -> float:
         """Returns the predicted seconds of a judgement while all chains check steps."""
