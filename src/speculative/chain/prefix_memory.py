@@ -16,6 +16,10 @@ KEPT = 64
 """Sequences that are kept for a role; the oldest is forgotten first. One that goes on from another takes its place."""
 
 
+NEAR = 16
+"""Tokens that are compared before all of two long texts are."""
+
+
 class SeenPrefixes(Struct, frozen=True, gc=False):
     """The prefixes of one call.
 
@@ -135,9 +139,9 @@ class Sequences:
         for other in reversed(self._all.values()):
             if longest >= size:
                 break
-            own = len(other.prefix)  # most others differ at this token
+            own, near = len(other.prefix), max(0, longest - NEAR)  # most others differ at this token, or just before it
             if longest < own:
-                alike = other.prefix[longest] == ids[longest]
+                alike = other.prefix[longest] == ids[longest] and other.prefix[near:longest] == ids[near:longest]
             else:
                 alike = longest < other.size and other.rest[longest - own] == ids[longest]
             if alike:
