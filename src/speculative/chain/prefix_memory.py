@@ -51,26 +51,27 @@ class Sent(Struct, frozen=True, gc=False):
         size = len(self.prefix)
         return ids[size : self.size] == self.rest and ids[:size] == self.prefix
 
+    def at(self, place: int) -> int:
+        """Returns the token at a place."""
+        size = len(self.prefix)
+        return self.prefix[place] if place < size else self.rest[place - size]
+
     def shared(self, ids: list[int], least: int) -> int:
         """Returns the length of the beginning that other tokens have, too.
 
-        It is `least` where not even the tokens before are alike: one comparison finds that. The token at that place must be alike.
+        It is `least` where the tokens before that place are not alike. Those near it are compared first. The token there must be alike.
         """
         size = len(self.prefix)
         if least >= size:
             place = least - size
-            if not self.begins_with(ids, least):
+            if ids[size:least] != self.rest[:place] or ids[:size] != self.prefix:
                 return least
-            return size + place + _common(ids[least : self.size], self.rest[place:])
-        if self.prefix[:least] != ids[:least]:
+            return least + _common(ids[least : self.size], self.rest[place:])
+        near = max(0, least - NEAR)
+        if least and (self.prefix[near:least] != ids[near:least] or self.prefix[:near] != ids[:near]):
             return least
-        common = least + _common(ids[least:size], self.prefix[least:])
+        common = least + _common(ids[least:size], self.prefix[least:]) if least else _common(ids, self.prefix)
         return common if common < size else size + _common(ids[size : self.size], self.rest)
-
-    def begins_with(self, ids: list[int], size: int) -> bool:
-        """Returns True if the first `size` tokens, more than the prefix, are those."""
-        own = len(self.prefix)
-        return ids[own:size] == self.rest[: size - own] and ids[:own] == self.prefix
 
 
 class PrefixMemory:
@@ -137,14 +138,7 @@ class Sequences:
                 longest = other.size
                 passed.append(place)
         for other in reversed(self._all.values()):
-            if longest >= size:
-                break
-            own, near = len(other.prefix), max(0, longest - NEAR)  # most others differ at this token, or just before it
-            if longest < own:
-                alike = other.prefix[longest] == ids[longest] and other.prefix[near:longest] == ids[near:longest]
-            else:
-                alike = longest < other.size and other.rest[longest - own] == ids[longest]
-            if alike:
+            if longest < other.size and longest < size and other.at(longest) == ids[longest]:
                 longest = other.shared(ids, longest)
         return longest, passed
 
