@@ -221,7 +221,7 @@ def check_scenario(scenario: Scenario) -> Scenario:
     A judge is added to the layout, on a GPU of its own.
     """
     missing = needed_roles(scenario) - find_layout(scenario.layout).roles
-    if missing == {"judge"}:
+    if missing == frozenset({"judge"}):
         return structs.replace(scenario, layout=f"{scenario.layout}+judge")
     if missing:
         raise UsageError(
