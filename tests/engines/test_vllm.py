@@ -103,6 +103,22 @@ async def test_a_step_is_scored_with_the_cache_kept_for_any_length_of_the_prefix
         assert stats.scored_tokens == 2 * len(step)
 
 
+async def test_a_step_whose_beginning_was_read_before_is_not_computed_with_its_whole_prefix(pair, local):
+    """Two drafts of a step share their first tokens, which fill a block of the cache (128 tokens)."""
+    engine = pair["small"]
+    prefix = (prompt(engine, PROBLEMS[1]["problem"]) * 30)[:506]
+    drafts = [engine.tokenizer.encode("So 3 * 4 = 12." + more) for more in (" Then 12 + 5 = 17.\n\n", " Next: 12 - 2 = 10.\n\n")]
+    await engine.complete([prefix], Decoding(1), key="", stats=CallStats())
+    for draft in drafts:
+        stats = CallStats()
+        (theirs,) = await engine.score([prefix], [draft], key="", stats=stats)
+        (ours,) = await local["small"].score([prefix], [draft], key="", stats=CallStats())
+        assert theirs == pytest.approx(ours, abs=2e-2)
+    assert stats.requests > 1  # single tokens, all of them behind cached prefixes
+    assert stats.cached_tokens >= stats.requests * 384
+    assert stats.produced_tokens == stats.requests
+
+
 async def test_likely_tokens_and_choices_are_those_of_the_bundled_engine(pair, local):
     engine, prefix = pair["small"], prompt(pair["small"], PROBLEMS[1]["problem"])
     step = engine.tokenizer.encode("So 3")
