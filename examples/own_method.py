@@ -8,7 +8,7 @@ from speculative import Chain, Method, solve
 class EveryThird(Method):
     """Big writes every n-th step."""
 
-    every: int = Field(3, ge=1, description="big writes one step of so many")
+    every: int = Field(default=3, ge=1, description="big writes one step of so many")
 
     async def think(self, chain: Chain) -> None:
         while chain.thinking:

@@ -9,7 +9,7 @@ class RewardSteps(Method):
     """Small writes steps; a step whose reward is below `floor` big writes itself."""
 
     needs = {"judge": {"reward"}}
-    floor: float = Field(0.7, description="reward that a step needs")
+    floor: float = Field(default=0.7, description="reward that a step needs")
 
     async def think(self, chain: Chain) -> None:
         while chain.thinking:

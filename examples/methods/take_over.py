@@ -13,7 +13,7 @@ DOUBT = r"(?i)\b(wait|hmm|hold on|alternatively|not sure)\W"
 class TakeOver(Method):
     """Small writes until it says a word of doubt; big writes to the end of that step. One call for each switch."""
 
-    doubt: str = Field(DOUBT, description="regular expression of a doubt")
+    doubt: str = Field(default=DOUBT, description="regular expression of a doubt")
 
     async def think(self, chain: Chain) -> None:
         doubt = re.compile(self.doubt)

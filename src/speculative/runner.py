@@ -154,6 +154,14 @@ async def _run_method(method: Method, chain: Chain) -> None:
             chain.in_method = False
 
 
+@overload
+def stream(
+    problem: Problem | str | Sequence[Turn], method: Method, **settings: Unpack[SolveSettings]
+) -> AsyncIterator[AnyEvent | TextDelta]: ...
+@overload
+def stream(
+    problem: Problem | str | Sequence[Turn], method: str = DEFAULT_METHOD, **settings: Any
+) -> AsyncIterator[AnyEvent | TextDelta]: ...
 async def stream(
     problem: Problem | str | Sequence[Turn], method: str | Method = DEFAULT_METHOD, **settings: Any
 ) -> AsyncIterator[AnyEvent | TextDelta]:

@@ -43,10 +43,11 @@ class Advantage(Method):
     parallel: ClassVar[bool] = True
 
     threshold: float | None = Field(
-        None, description="probability from which on big's step is taken (0.5), or with oracle the difference of rewards above which (0)"
+        default=None,
+        description="probability from which on big's step is taken (0.5), or with oracle the difference of rewards above which (0)",
     )
-    mode: Literal["router", "oracle"] = Field("router", description="have the judge foresee big's advantage, or measure it")
-    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+    mode: Literal["router", "oracle"] = Field(default="router", description="have the judge foresee big's advantage, or measure it")
+    step_tokens: int = Field(default=512, ge=1, description="tokens of a step at most")
 
     @model_validator(mode="after")
     def _check_probability(self) -> Advantage:

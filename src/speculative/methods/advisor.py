@@ -39,16 +39,16 @@ class Advisor(Method):
 
     family: ClassVar[Family] = "small asks"
 
-    max_calls: int = Field(3, ge=0, description="calls for advice at most")
-    advice_tokens: int = Field(700, ge=1, description="tokens of the advice of one call at most")
-    trigger: Literal["tag", "hesitation", "either"] = Field("tag", description="how small asks")
-    tag: str = Field("<advice>", min_length=1, description="text with which small asks")
-    hesitate: int = Field(3, ge=1, description="hesitant steps in a row that ask")
-    words: str = Field(HESITATION, description="words of hesitation, with semicolons between them")
-    hint: str = Field("Ask for advice.", description="line behind the problem that makes small ask by its tag")
-    ask_first: bool = Field(False, description="ask before the first step")
-    fields: FieldList = Field(FIELDS, min_length=1, description="what the advice speaks of")
-    answer_by: Literal["big", "small"] = Field("small", description="who writes the answer")
+    max_calls: int = Field(default=3, ge=0, description="calls for advice at most")
+    advice_tokens: int = Field(default=700, ge=1, description="tokens of the advice of one call at most")
+    trigger: Literal["tag", "hesitation", "either"] = Field(default="tag", description="how small asks")
+    tag: str = Field(default="<advice>", min_length=1, description="text with which small asks")
+    hesitate: int = Field(default=3, ge=1, description="hesitant steps in a row that ask")
+    words: str = Field(default=HESITATION, description="words of hesitation, with semicolons between them")
+    hint: str = Field(default="Ask for advice.", description="line behind the problem that makes small ask by its tag")
+    ask_first: bool = Field(default=False, description="ask before the first step")
+    fields: FieldList = Field(default=FIELDS, min_length=1, description="what the advice speaks of")
+    answer_by: Literal["big", "small"] = Field(default="small", description="who writes the answer")
 
     training: ClassVar[bool] = True
     asks_only: ClassVar[frozenset[str]] = frozenset({"big"})

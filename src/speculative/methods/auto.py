@@ -44,18 +44,20 @@ class Auto(Method):
     chains_field: ClassVar[str | None] = "samples"
 
     optimize: Optimize = Field(
-        "latency", description="the median chain's speed, that of all chains together, or the time of a batch that begins at once"
+        default="latency", description="the median chain's speed, that of all chains together, or the time of a batch that begins at once"
     )
-    check: Literal["ask", "score"] = Field("ask", description="how big checks a step: by a question, or by its log-probability")
-    threshold: float | None = Field(None, description="score that a step needs to stay (7 of 9; with check=score a mean of -0.1 nats)")
+    check: Literal["ask", "score"] = Field(default="ask", description="how big checks a step: by a question, or by its log-probability")
+    threshold: float | None = Field(
+        default=None, description="score that a step needs to stay (7 of 9; with check=score a mean of -0.1 nats)"
+    )
     allow: Literal["checked", "small", "cascade"] = Field(
-        "checked", description="whether small may also write without a check, or solve the problem first (`cascade`)"
+        default="checked", description="whether small may also write without a check, or solve the problem first (`cascade`)"
     )
-    samples: int = Field(3, ge=1, le=MOST_CHAINS, description="chains that small writes in a cascade")
-    agree: float = Field(0.6, gt=0, le=1, description="share of equal answers that is enough in a cascade")
-    profile: str = Field("", description=f"a shipped profile of the hardware; that of {FILE}, or {DEFAULT}, unless given")
-    layout: Literal["c", "e", "e-mps", "f"] = Field("c", description="the layout of the servers, as `speculative plan` names them")
-    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+    samples: int = Field(default=3, ge=1, le=MOST_CHAINS, description="chains that small writes in a cascade")
+    agree: float = Field(default=0.6, gt=0, le=1, description="share of equal answers that is enough in a cascade")
+    profile: str = Field(default="", description=f"a shipped profile of the hardware; that of {FILE}, or {DEFAULT}, unless given")
+    layout: Literal["c", "e", "e-mps", "f"] = Field(default="c", description="the layout of the servers, as `speculative plan` names them")
+    step_tokens: int = Field(default=512, ge=1, description="tokens of a step at most")
 
     @field_validator("profile")
     @classmethod

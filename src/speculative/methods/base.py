@@ -53,7 +53,7 @@ class Method(BaseModel):
     drafts_field: ClassVar[str | None] = None
     """The field that says how many drafts one call may ask an engine for, where that can be more than one."""
 
-    answer_by: Literal["big", "small"] = Field("big", description="who writes the answer")
+    answer_by: Literal["big", "small"] = Field(default="big", description="who writes the answer")
 
     @property
     def switch_unit(self) -> int | Literal["step"]:

@@ -32,10 +32,10 @@ class BestStep(Method):
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
     drafts_field: ClassVar[str | None] = "versions"
 
-    versions: int = Field(4, ge=1, le=MOST, description="versions of a step")
-    by: ChooseBy = Field("likelihood", description="how big chooses: by the versions' likelihood, or asked for a number")
-    threshold: float = Field(-0.3, le=0, description="log-probability for each token that the likeliest version needs")
-    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+    versions: int = Field(default=4, ge=1, le=MOST, description="versions of a step")
+    by: ChooseBy = Field(default="likelihood", description="how big chooses: by the versions' likelihood, or asked for a number")
+    threshold: float = Field(default=-0.3, le=0, description="log-probability for each token that the likeliest version needs")
+    step_tokens: int = Field(default=512, ge=1, description="tokens of a step at most")
 
     def required_abilities(self) -> dict[str, set[str]]:
         return NEEDS[self.by]

@@ -23,8 +23,8 @@ class BigOnly(Method):
     writer: ClassVar[Literal["big", "small"]] = "big"
     aliases: ClassVar[tuple[str, ...]] = ("big_model_only",)
 
-    answer_by: Literal["big", "small"] = Field("big", description="who writes the answer")
-    sequential_scale: int = Field(0, ge=0, description="how often the end of the thinking is taken back for another round")
+    answer_by: Literal["big", "small"] = Field(default="big", description="who writes the answer")
+    sequential_scale: int = Field(default=0, ge=0, description="how often the end of the thinking is taken back for another round")
 
     def uses(self) -> frozenset[str]:
         return frozenset({self.writer})

@@ -23,9 +23,11 @@ class BudgetForcing(Wrapper):
 
     family: ClassVar[Family] = "around a method"
 
-    rounds: int = Field(1, ge=0, description="how often the end of the thinking is taken back at most")
-    least: int | None = Field(None, ge=1, description="tokens of thinking from which on its end stays; unless given every round is taken")
-    most: int | None = Field(None, ge=1, description="tokens of thinking after which it is ended")
+    rounds: int = Field(default=1, ge=0, description="how often the end of the thinking is taken back at most")
+    least: int | None = Field(
+        default=None, ge=1, description="tokens of thinking from which on its end stays; unless given every round is taken"
+    )
+    most: int | None = Field(default=None, ge=1, description="tokens of thinking after which it is ended")
 
     @field_validator("most")
     @classmethod

@@ -33,8 +33,8 @@ class Cascade(Method):
     parallel: ClassVar[bool] = True
     chains_field: ClassVar[str | None] = "samples"
 
-    samples: int = Field(3, ge=1, le=MOST_CHAINS, description="chains that small writes")
-    agree: float = Field(0.6, gt=0, le=1, description="share of equal answers that is enough")
+    samples: int = Field(default=3, ge=1, le=MOST_CHAINS, description="chains that small writes")
+    agree: float = Field(default=0.6, gt=0, le=1, description="share of equal answers that is enough")
 
     def tunables(self) -> tuple[Tunable, ...]:
         return (Tunable("samples", values=(3, 5)), Tunable("agree", values=(0.5, 0.6, 0.8, 1.0)))

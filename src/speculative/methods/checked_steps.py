@@ -22,8 +22,8 @@ class CheckedSteps(Method):
     family: ClassVar[Family] = "checked steps"
 
     threshold: float
-    first_big_steps: int = Field(0, ge=0, description="steps that big writes at the beginning")
-    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+    first_big_steps: int = Field(default=0, ge=0, description="steps that big writes at the beginning")
+    step_tokens: int = Field(default=512, ge=1, description="tokens of a step at most")
     pipeline: Pipeline = "off"
 
     def tunables(self) -> tuple[Tunable, ...]:

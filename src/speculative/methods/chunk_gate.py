@@ -36,10 +36,12 @@ class ChunkGate(Method):
     probe: ClassVar[dict[str, Any]] = {"percentile": 1.0, "calibration": "1e300"}
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
 
-    chunk: int = Field(500, ge=1, description="tokens of a chunk at most, of either model")
-    percentile: float = Field(0.6, ge=0, le=1, description="share of calibration perplexities that must be lower for big to add a chunk")
-    turns: int = Field(15, ge=1, description="chunks of small that big reads")
-    calibration: str = Field("", description="big's perplexities of small's chunks on other problems, with semicolons between them")
+    chunk: int = Field(default=500, ge=1, description="tokens of a chunk at most, of either model")
+    percentile: float = Field(
+        default=0.6, ge=0, le=1, description="share of calibration perplexities that must be lower for big to add a chunk"
+    )
+    turns: int = Field(default=15, ge=1, description="chunks of small that big reads")
+    calibration: str = Field(default="", description="big's perplexities of small's chunks on other problems, with semicolons between them")
 
     @field_validator("calibration")
     @classmethod

@@ -41,13 +41,13 @@ class ConfidenceRoute(Method):
     probe: ClassVar[dict[str, Any]] = {"threshold": 1.0}
     needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}}
 
-    threshold: float = Field(0.4, ge=0, le=1, description="probability of an unconfident step above which big writes the next one")
-    tokens: Literal["math", "all"] = Field("math", description="tokens whose confidence counts")
-    low_mean: float = Field(0.952, ge=0, le=1, description="mean confidence of unconfident steps")
-    low_sd: float = Field(0.034, gt=0, le=1, description="standard deviation of it")
-    high_mean: float = Field(0.997, ge=0, le=1, description="mean confidence of confident steps")
-    high_sd: float = Field(0.0035, gt=0, le=1, description="standard deviation of it")
-    low_share: float = Field(0.56, gt=0, lt=1, description="share of unconfident steps")
+    threshold: float = Field(default=0.4, ge=0, le=1, description="probability of an unconfident step above which big writes the next one")
+    tokens: Literal["math", "all"] = Field(default="math", description="tokens whose confidence counts")
+    low_mean: float = Field(default=0.952, ge=0, le=1, description="mean confidence of unconfident steps")
+    low_sd: float = Field(default=0.034, gt=0, le=1, description="standard deviation of it")
+    high_mean: float = Field(default=0.997, ge=0, le=1, description="mean confidence of confident steps")
+    high_sd: float = Field(default=0.0035, gt=0, le=1, description="standard deviation of it")
+    low_share: float = Field(default=0.56, gt=0, lt=1, description="share of unconfident steps")
 
     def tunables(self) -> tuple[Tunable, ...]:
         shares = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)

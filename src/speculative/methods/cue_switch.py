@@ -33,9 +33,9 @@ class CueSwitch(Method):
 
     family: ClassVar[Family] = "words and places"
 
-    cues: str = Field(CUES, description="cue words of big, with semicolons between them; upper and lower case differ")
-    min_tokens: int = Field(5, ge=0, description="tokens of big's turn before a cue counts")
-    answer_by: Literal["big", "small"] = Field("small", description="who writes the answer")
+    cues: str = Field(default=CUES, description="cue words of big, with semicolons between them; upper and lower case differ")
+    min_tokens: int = Field(default=5, ge=0, description="tokens of big's turn before a cue counts")
+    answer_by: Literal["big", "small"] = Field(default="small", description="who writes the answer")
 
     @field_validator("cues")
     @classmethod

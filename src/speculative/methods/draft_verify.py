@@ -25,7 +25,7 @@ class DraftVerify(Method):
     family: ClassVar[Family] = "baseline"
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score", "top"}}
 
-    draft_tokens: int = Field(8, ge=1, description="tokens that small drafts in one round")
+    draft_tokens: int = Field(default=8, ge=1, description="tokens that small drafts in one round")
 
     @property
     def switch_unit(self) -> int:

@@ -23,9 +23,9 @@ class EarlyExit(Wrapper):
 
     family: ClassVar[Family] = "around a method"
 
-    every: int = Field(1, ge=1, description="steps between two questions")
-    agree: int = Field(3, ge=2, description="so many equal answers in a row end the thinking")
-    probe_tokens: int = Field(20, ge=1, description="tokens of each reply")
+    every: int = Field(default=1, ge=1, description="steps between two questions")
+    agree: int = Field(default=3, ge=2, description="so many equal answers in a row end the thinking")
+    probe_tokens: int = Field(default=20, ge=1, description="tokens of each reply")
 
     async def run(self, chain: Chain) -> None:
         asked_at: dict[Chain, int] = {}

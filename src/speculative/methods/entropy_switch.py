@@ -26,10 +26,10 @@ class EntropySwitch(Method):
     family: ClassVar[Family] = "small is unsure"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}}
 
-    threshold: float = Field(1.0, ge=0, description="entropy (nats) from which on big writes the step")
-    top: int = Field(20, ge=2, description="likeliest tokens whose entropy is taken")
-    ahead: bool = Field(True, description="let small go on with the step in the call that is looked at")
-    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+    threshold: float = Field(default=1.0, ge=0, description="entropy (nats) from which on big writes the step")
+    top: int = Field(default=20, ge=2, description="likeliest tokens whose entropy is taken")
+    ahead: bool = Field(default=True, description="let small go on with the step in the call that is looked at")
+    step_tokens: int = Field(default=512, ge=1, description="tokens of a step at most")
 
     def tunables(self) -> tuple[Tunable, ...]:
         return (Tunable("threshold", "at_least", judged),)

@@ -38,11 +38,13 @@ class Guide(Method):
     needs: ClassVar[dict[str, set[str]]] = {"small": {"logprobs"}}
     asks_only: ClassVar[frozenset[str]] = frozenset({"big"})
 
-    levels: int = Field(3, ge=1, le=3, description="hints at most")
-    fields: FieldList = Field(FIELDS, description="what the hints speak of, one field more at each level, with semicolons between them")
-    sure: float = Field(0.95, ge=0, le=1, description="mean probability of a step's tokens at which small needs no further hint")
-    hint_tokens: int = Field(200, ge=1, description="tokens of a hint at most")
-    answer_by: Literal["big", "small"] = Field("small", description="who writes the answer")
+    levels: int = Field(default=3, ge=1, le=3, description="hints at most")
+    fields: FieldList = Field(
+        default=FIELDS, description="what the hints speak of, one field more at each level, with semicolons between them"
+    )
+    sure: float = Field(default=0.95, ge=0, le=1, description="mean probability of a step's tokens at which small needs no further hint")
+    hint_tokens: int = Field(default=200, ge=1, description="tokens of a hint at most")
+    answer_by: Literal["big", "small"] = Field(default="small", description="who writes the answer")
 
     def tunables(self) -> tuple[Tunable, ...]:
         return (Tunable("sure", values=(0.8, 0.9, 0.95, 0.99)), Tunable("levels", values=(1, 2, 3)))

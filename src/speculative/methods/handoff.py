@@ -23,8 +23,8 @@ class Handoff(Method):
     family: ClassVar[Family] = "small asks"
     training: ClassVar[bool] = True
 
-    tag: str = Field("<handoff>", min_length=1, description="text with which small hands over")
-    hint: str = Field("Hand off what is too hard.", description="line behind the problem that makes small do so")
+    tag: str = Field(default="<handoff>", min_length=1, description="text with which small hands over")
+    hint: str = Field(default="Hand off what is too hard.", description="line behind the problem that makes small do so")
 
     def prepare(self, problem: Problem) -> Problem:
         return with_hint(problem, self.hint)

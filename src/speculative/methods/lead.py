@@ -22,8 +22,8 @@ class Lead(Method):
 
     family: ClassVar[Family] = "baseline"
 
-    lead_tokens: int = Field(8, ge=1, description="tokens that big writes at the beginning of a step")
-    share: float = Field(1.0, ge=0, le=1, description="the chance that big leads a step")
+    lead_tokens: int = Field(default=8, ge=1, description="tokens that big writes at the beginning of a step")
+    share: float = Field(default=1.0, ge=0, le=1, description="the chance that big leads a step")
 
     async def think(self, chain: Chain) -> None:
         while chain.thinking:

@@ -29,9 +29,9 @@ class LikelihoodVerify(CheckedSteps):
 
     needs: ClassVar[dict[str, set[str]]] = {"big": {"score"}}
 
-    threshold: float = Field(-0.1, le=0, description="log-probability (nats for each token) that a step needs to stay")
-    measure: Literal["mean", "min"] = Field("mean", description="the tokens' mean log-probability, or that of the least likely one")
-    pipeline: Pipeline = Field("off", description="what is drafted while big reads: nothing, the next step, or also big's own step")
+    threshold: float = Field(default=-0.1, le=0, description="log-probability (nats for each token) that a step needs to stay")
+    measure: Literal["mean", "min"] = Field(default="mean", description="the tokens' mean log-probability, or that of the least likely one")
+    pipeline: Pipeline = Field(default="off", description="what is drafted while big reads: nothing, the next step, or also big's own step")
 
     async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
         score = await (mean_score if self.measure == "mean" else min_score)(chain, step)

@@ -34,12 +34,12 @@ class LogprobSubselect(Method):
     needs: ClassVar[dict[str, set[str]]] = {"big": {"logprobs"}}
     drafts_field: ClassVar[str | None] = "sgen"
 
-    sgen: int = Field(8, ge=1, description="beams at the start")
-    stok: int = Field(16, ge=1, description="tokens of small for each beam and iteration")
-    sdecay: int = Field(2, ge=2, description="each iteration keeps one beam of so many")
-    ltok: int = Field(16, ge=1, description="tokens of big for each beam and iteration; they are the score, and stay")
-    lbound: int = Field(4, ge=0, description="at so many beams or fewer: finish, or draw every beam twice")
-    max_iterations: int = Field(10, ge=1, description="iterations at most")
+    sgen: int = Field(default=8, ge=1, description="beams at the start")
+    stok: int = Field(default=16, ge=1, description="tokens of small for each beam and iteration")
+    sdecay: int = Field(default=2, ge=2, description="each iteration keeps one beam of so many")
+    ltok: int = Field(default=16, ge=1, description="tokens of big for each beam and iteration; they are the score, and stay")
+    lbound: int = Field(default=4, ge=0, description="at so many beams or fewer: finish, or draw every beam twice")
+    max_iterations: int = Field(default=10, ge=1, description="iterations at most")
 
     @property
     def switch_unit(self) -> int:

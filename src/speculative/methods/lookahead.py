@@ -35,9 +35,11 @@ class Lookahead(Method):
     family: ClassVar[Family] = "checked steps"
     parallel: ClassVar[bool] = True
 
-    depth: int = Field(4, ge=1, description="steps that small drafts ahead")
-    step_tokens: int = Field(100, ge=1, description="tokens of a step at most")
-    same: SameBy = Field("exact", description="how two steps are found to say the same: by their text, or asked of big or of the judge")
+    depth: int = Field(default=4, ge=1, description="steps that small drafts ahead")
+    step_tokens: int = Field(default=100, ge=1, description="tokens of a step at most")
+    same: SameBy = Field(
+        default="exact", description="how two steps are found to say the same: by their text, or asked of big or of the judge"
+    )
 
     def required_abilities(self) -> dict[str, set[str]]:
         return {} if self.same == "exact" else {self.same: {"choices"}}

@@ -38,9 +38,11 @@ class Mentor(Method):
     needs: ClassVar[dict[str, set[str]]] = {"small": {"choices"}}
     parallel: ClassVar[bool] = True
 
-    share: float = Field(0.25, ge=0, le=1, description="share of segments at which big's first word is compared")
-    segment: int = Field(16, ge=1, description="tokens of a segment")
-    chooser: Literal["small", "big", "judge"] = Field("small", description="who chooses: a model by a question, or the judge by rewards")
+    share: float = Field(default=0.25, ge=0, le=1, description="share of segments at which big's first word is compared")
+    segment: int = Field(default=16, ge=1, description="tokens of a segment")
+    chooser: Literal["small", "big", "judge"] = Field(
+        default="small", description="who chooses: a model by a question, or the judge by rewards"
+    )
 
     @property
     def switch_unit(self) -> int:

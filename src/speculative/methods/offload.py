@@ -29,12 +29,12 @@ class Offload(Method):
     training: ClassVar[bool] = True
     aliases: ClassVar[tuple[str, ...]] = ("spec_reason",)
 
-    max_span: int = Field(512, ge=1, description="tokens of big in one marked part at most")
-    chunk: int = Field(64, ge=1, description="tokens of big between two drafts of small at most")
-    probe_tokens: int = Field(8, ge=1, description="tokens in which small may close the part")
-    open_tag: str = Field("<bigmodel>", min_length=1, description="text that opens a marked part")
-    close_tag: CloseTag = Field("</bigmodel>", min_length=1, description="text that closes it", validate_default=True)
-    hint: str = Field("Mark the hard steps.", description="line behind the problem, for small alone, that makes it mark")
+    max_span: int = Field(default=512, ge=1, description="tokens of big in one marked part at most")
+    chunk: int = Field(default=64, ge=1, description="tokens of big between two drafts of small at most")
+    probe_tokens: int = Field(default=8, ge=1, description="tokens in which small may close the part")
+    open_tag: str = Field(default="<bigmodel>", min_length=1, description="text that opens a marked part")
+    close_tag: CloseTag = Field(default="</bigmodel>", min_length=1, description="text that closes it", validate_default=True)
+    hint: str = Field(default="Mark the hard steps.", description="line behind the problem, for small alone, that makes it mark")
 
     @property
     def switch_unit(self) -> int:

@@ -43,12 +43,14 @@ class Policy(Method):
     from_files: ClassVar[frozenset[str]] = frozenset({"fit"})
     probe: ClassVar[dict[str, Any]] = {"explore": 1.0}
 
-    fit: str = Field("", description="table of counts as JSON, or @FILE of `speculative tune policy`; the bundled pair's unless given")
-    price: float = Field(8e-4, ge=0, description="chance of a right answer that one token of big must be worth")
-    by: By = Field("likelihood", description="score of a step: big's log-probability, big's reply from 0 to 9, or a judge's reward")
-    explore: float = Field(0.0, ge=0, le=1, description="share of decisions that a coin makes, to collect chains for a fit")
-    first_big_steps: int = Field(0, ge=0, description="steps that big writes at the beginning")
-    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+    fit: str = Field(
+        default="", description="table of counts as JSON, or @FILE of `speculative tune policy`; the bundled pair's unless given"
+    )
+    price: float = Field(default=8e-4, ge=0, description="chance of a right answer that one token of big must be worth")
+    by: By = Field(default="likelihood", description="score of a step: big's log-probability, big's reply from 0 to 9, or a judge's reward")
+    explore: float = Field(default=0.0, ge=0, le=1, description="share of decisions that a coin makes, to collect chains for a fit")
+    first_big_steps: int = Field(default=0, ge=0, description="steps that big writes at the beginning")
+    step_tokens: int = Field(default=512, ge=1, description="tokens of a step at most")
 
     @model_validator(mode="after")
     def _check_table(self) -> "Policy":

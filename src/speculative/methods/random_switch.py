@@ -20,10 +20,12 @@ class RandomSwitch(Method):
 
     family: ClassVar[Family] = "baseline"
 
-    switch_ratio: float | None = Field(None, gt=0, description="small chunks for each big one, on average (1 unless big_share is given)")
-    big_share: float | None = Field(None, ge=0, le=1, description="the chance that a chunk goes to big, instead of switch_ratio")
-    switch_chunk: int = Field(16, ge=1, description="tokens in a chunk")
-    unit: Literal["chunk", "step"] = Field("chunk", description="what is given to one model at a time")
+    switch_ratio: float | None = Field(
+        default=None, gt=0, description="small chunks for each big one, on average (1 unless big_share is given)"
+    )
+    big_share: float | None = Field(default=None, ge=0, le=1, description="the chance that a chunk goes to big, instead of switch_ratio")
+    switch_chunk: int = Field(default=16, ge=1, description="tokens in a chunk")
+    unit: Literal["chunk", "step"] = Field(default="chunk", description="what is given to one model at a time")
 
     @model_validator(mode="after")
     def _one_share(self) -> "RandomSwitch":

@@ -27,11 +27,11 @@ class Relay(Method):
     family: ClassVar[Family] = "small asks"
     training: ClassVar[bool] = True
 
-    max_calls: int = Field(5, ge=0, description="calls of big at most")
-    max_tokens_per_call: int = Field(512, ge=1, description="tokens of one call at most")
-    open_tag: str = Field("<call>", min_length=1, description="text before the number of tokens")
-    close_tag: CloseTag = Field("</call>", min_length=1, description="text behind the number of tokens", validate_default=True)
-    hint: str = Field("Call for help.", description="line behind the problem that makes small call")
+    max_calls: int = Field(default=5, ge=0, description="calls of big at most")
+    max_tokens_per_call: int = Field(default=512, ge=1, description="tokens of one call at most")
+    open_tag: str = Field(default="<call>", min_length=1, description="text before the number of tokens")
+    close_tag: CloseTag = Field(default="</call>", min_length=1, description="text behind the number of tokens", validate_default=True)
+    hint: str = Field(default="Call for help.", description="line behind the problem that makes small call")
 
     def prepare(self, problem: Problem) -> Problem:
         return with_hint(problem, self.hint)

@@ -24,8 +24,10 @@ class RewardGuided(CheckedSteps):
 
     needs: ClassVar[dict[str, set[str]]] = {"judge": {"reward"}}
 
-    threshold: float = Field(0.7, description="reward that a step needs to stay")
-    pipeline: Pipeline = Field("off", description="what is drafted while the judge reads: nothing, the next step, or also big's own step")
+    threshold: float = Field(default=0.7, description="reward that a step needs to stay")
+    pipeline: Pipeline = Field(
+        default="off", description="what is drafted while the judge reads: nothing, the next step, or also big's own step"
+    )
 
     async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
         (reward,) = await chain.reward("judge", [step])

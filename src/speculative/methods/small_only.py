@@ -18,4 +18,4 @@ class SmallOnly(BigOnly):
     writer: ClassVar[Literal["big", "small"]] = "small"
     aliases: ClassVar[tuple[str, ...]] = ("small_model_only",)
 
-    answer_by: Literal["big", "small"] = Field("small", description="who writes the answer")
+    answer_by: Literal["big", "small"] = Field(default="small", description="who writes the answer")

@@ -34,12 +34,12 @@ class SpecRewrite(Method):
     append_only: ClassVar[bool] = False
     drafts_field: ClassVar[str | None] = "drafting_n"
 
-    thinking_n_ignore: int = Field(2, ge=0, description="rounds of thinking whose end is taken back")
-    drafting_n: int = Field(1, ge=0, description="rewrites in each round; 0 rewrites nothing")
-    full_rewrite: bool = Field(False, description="rewrite all the thinking so far, not only the round's")
-    draft_propose_ignore_str: bool = Field(False, description="have each rewrite end with a question that keeps the thinking going")
-    small_first: bool = Field(False, description="let the small model write the first round")
-    bloat_tokens: int = Field(0, ge=0, description="about so many tokens of filler before the problem, in hundreds: a prefill test")
+    thinking_n_ignore: int = Field(default=2, ge=0, description="rounds of thinking whose end is taken back")
+    drafting_n: int = Field(default=1, ge=0, description="rewrites in each round; 0 rewrites nothing")
+    full_rewrite: bool = Field(default=False, description="rewrite all the thinking so far, not only the round's")
+    draft_propose_ignore_str: bool = Field(default=False, description="have each rewrite end with a question that keeps the thinking going")
+    small_first: bool = Field(default=False, description="let the small model write the first round")
+    bloat_tokens: int = Field(default=0, ge=0, description="about so many tokens of filler before the problem, in hundreds: a prefill test")
 
     def prepare(self, problem: Problem) -> Problem:
         *before, last = problem.messages

@@ -27,11 +27,15 @@ class StepVerify(CheckedSteps):
     your own. Source: SpecReason (arXiv 2504.07891); the gate is ConfSpec's (arXiv 2602.18447).
     """
 
-    threshold: float = Field(7, ge=0, le=9, description="score that a step needs to stay")
-    score: Literal["greedy", "expected"] = Field("greedy", description="take the likeliest score, or the mean of all by probability")
-    gate: Literal["none", "small"] = Field("none", description="whether small is asked first")
-    sure: float = Field(0.9, ge=0, le=1, description="probability of a high score with which small spares big the question")
-    pipeline: Pipeline = Field("off", description="what is drafted while a step is judged: nothing, the next step, or also big's own step")
+    threshold: float = Field(default=7, ge=0, le=9, description="score that a step needs to stay")
+    score: Literal["greedy", "expected"] = Field(
+        default="greedy", description="take the likeliest score, or the mean of all by probability"
+    )
+    gate: Literal["none", "small"] = Field(default="none", description="whether small is asked first")
+    sure: float = Field(default=0.9, ge=0, le=1, description="probability of a high score with which small spares big the question")
+    pipeline: Pipeline = Field(
+        default="off", description="what is drafted while a step is judged: nothing, the next step, or also big's own step"
+    )
 
     def tunables(self) -> tuple[Tunable, ...]:
         return (

@@ -29,11 +29,11 @@ class Stitch(Method):
     family: ClassVar[Family] = "small is unsure"
     needs: ClassVar[dict[str, set[str]]] = {"small": {"top"}, "big": {"top"}}
 
-    tau_up: float = Field(0.36, ge=0, description="entropy (nats) of small above which big takes over")
-    tau_down: float = Field(0.36, ge=0, description="entropy (nats) of big at or below which small takes over")
-    chunk: int = Field(32, ge=1, description="tokens that small drafts in one call")
-    big_chunk: int = Field(8, ge=1, description="tokens that big drafts in one call")
-    top: int = Field(20, ge=2, description="likeliest tokens whose entropy is taken")
+    tau_up: float = Field(default=0.36, ge=0, description="entropy (nats) of small above which big takes over")
+    tau_down: float = Field(default=0.36, ge=0, description="entropy (nats) of big at or below which small takes over")
+    chunk: int = Field(default=32, ge=1, description="tokens that small drafts in one call")
+    big_chunk: int = Field(default=8, ge=1, description="tokens that big drafts in one call")
+    top: int = Field(default=20, ge=2, description="likeliest tokens whose entropy is taken")
 
     @property
     def switch_unit(self) -> int:

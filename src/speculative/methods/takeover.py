@@ -41,15 +41,15 @@ class Takeover(Method):
 
     family: ClassVar[Family] = "words and places"
 
-    begin_tokens: int = Field(100, ge=0, description="tokens that big writes at the beginning")
-    look: int = Field(20, ge=1, description="tokens at the beginning of a step in which words are looked for")
-    choose: Literal["big", "agree"] = Field("big", description="take big's tokens, or small's where both lean to the same side")
-    check_tokens: int = Field(125, ge=0, description="tokens that big writes on after a checking word, and in a first recap")
-    doubts: int = Field(15, ge=0, description="doubtful steps that lead to a recap; 0 for never")
-    affirmation: str = Field(AFFIRMATION, description="words of affirmation, with semicolons between them")
-    doubt: str = Field(DOUBT, description="words of doubt, with semicolons between them")
-    checking: str = Field(CHECKING, description="words of checking, with semicolons between them; they count as doubt")
-    recap: str = Field("Let me see whether one of the steps so far is wrong:", description="the text that opens a recap")
+    begin_tokens: int = Field(default=100, ge=0, description="tokens that big writes at the beginning")
+    look: int = Field(default=20, ge=1, description="tokens at the beginning of a step in which words are looked for")
+    choose: Literal["big", "agree"] = Field(default="big", description="take big's tokens, or small's where both lean to the same side")
+    check_tokens: int = Field(default=125, ge=0, description="tokens that big writes on after a checking word, and in a first recap")
+    doubts: int = Field(default=15, ge=0, description="doubtful steps that lead to a recap; 0 for never")
+    affirmation: str = Field(default=AFFIRMATION, description="words of affirmation, with semicolons between them")
+    doubt: str = Field(default=DOUBT, description="words of doubt, with semicolons between them")
+    checking: str = Field(default=CHECKING, description="words of checking, with semicolons between them; they count as doubt")
+    recap: str = Field(default="Let me see whether one of the steps so far is wrong:", description="the text that opens a recap")
 
     def tunables(self) -> tuple[Tunable, ...]:
         return (

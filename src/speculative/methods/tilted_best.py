@@ -39,10 +39,10 @@ class TiltedBest(Method):
     parallel: ClassVar[bool] = True
     drafts_field: ClassVar[str | None] = "versions"
 
-    versions: int = Field(4, ge=1, description="versions of a step")
-    beta: float = Field(20.0, gt=0, description="weight of the reward against the likelihood")
-    least: float = Field(0.5, description="tilted reward that the drawn version needs to stay")
-    step_tokens: int = Field(512, ge=1, description="tokens of a step at most")
+    versions: int = Field(default=4, ge=1, description="versions of a step")
+    beta: float = Field(default=20.0, gt=0, description="weight of the reward against the likelihood")
+    least: float = Field(default=0.5, description="tilted reward that the drawn version needs to stay")
+    step_tokens: int = Field(default=512, ge=1, description="tokens of a step at most")
 
     def tunables(self) -> tuple[Tunable, ...]:
         return (Tunable("least", "below", judged),)

@@ -33,13 +33,13 @@ class Trigger(Method):
     probe: ClassVar[dict[str, Any]] = {"prime": 0, "direction": "over", "rho": 1.0}
     needs: ClassVar[dict[str, set[str]]] = {"small": {"logprobs"}}
 
-    prime: int = Field(20, ge=0, description="steps that big writes at the beginning")
-    tau: float = Field(0.952, gt=0, lt=1, description="probability above which small is sure of a token")
-    rho: float = Field(0.8, ge=0, le=1, description="share of sure tokens at which a step is thrown away")
-    direction: Literal["over", "under"] = Field("over", description="throw a step away if more of its tokens are sure, or fewer")
-    hesitate: int = Field(3, ge=0, description="hesitant steps in a row that call big; 0 for never")
-    steps: int = Field(1, ge=1, description="steps that big then writes")
-    words: str = Field(HESITATION, description="words of hesitation, with semicolons between them")
+    prime: int = Field(default=20, ge=0, description="steps that big writes at the beginning")
+    tau: float = Field(default=0.952, gt=0, lt=1, description="probability above which small is sure of a token")
+    rho: float = Field(default=0.8, ge=0, le=1, description="share of sure tokens at which a step is thrown away")
+    direction: Literal["over", "under"] = Field(default="over", description="throw a step away if more of its tokens are sure, or fewer")
+    hesitate: int = Field(default=3, ge=0, description="hesitant steps in a row that call big; 0 for never")
+    steps: int = Field(default=1, ge=1, description="steps that big then writes")
+    words: str = Field(default=HESITATION, description="words of hesitation, with semicolons between them")
 
     def tunables(self) -> tuple[Tunable, ...]:
         return (

@@ -43,11 +43,11 @@ class Vote(Wrapper):
     parallel: ClassVar[bool] = True
     chains_field: ClassVar[str | None] = "ballots"
 
-    ballots: int = Field(5, ge=1, le=MOST_CHAINS, description="chains that vote")
-    weights: Literal["equal", "confidence"] = Field("equal", description="how much each vote weighs")
-    stop_early: bool = Field(False, description="stop when the rest cannot change the answer")
-    plans: str = Field("", description="strategies, with semicolons between them; each chain is told the next one")
-    enough: int | None = Field(None, ge=2, description="stop when so many answers are equal")
+    ballots: int = Field(default=5, ge=1, le=MOST_CHAINS, description="chains that vote")
+    weights: Literal["equal", "confidence"] = Field(default="equal", description="how much each vote weighs")
+    stop_early: bool = Field(default=False, description="stop when the rest cannot change the answer")
+    plans: str = Field(default="", description="strategies, with semicolons between them; each chain is told the next one")
+    enough: int | None = Field(default=None, ge=2, description="stop when so many answers are equal")
 
     @field_validator("plans")
     @classmethod

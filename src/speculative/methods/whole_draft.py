@@ -30,9 +30,9 @@ class WholeDraft(Method):
     asks_with: ClassVar[dict[str, Any]] = {"by": "question"}
     drafts_field: ClassVar[str | None] = "samples"
 
-    samples: int = Field(3, ge=1, le=MOST, description="chains that small drafts")
-    by: ChooseBy = Field("likelihood", description="how big chooses: by the chains' likelihood, or asked for a number")
-    threshold: float = Field(-0.1, le=0, description="log-probability for each token that the likeliest chain needs")
+    samples: int = Field(default=3, ge=1, le=MOST, description="chains that small drafts")
+    by: ChooseBy = Field(default="likelihood", description="how big chooses: by the chains' likelihood, or asked for a number")
+    threshold: float = Field(default=-0.1, le=0, description="log-probability for each token that the likeliest chain needs")
 
     def required_abilities(self) -> dict[str, set[str]]:
         return NEEDS[self.by]
