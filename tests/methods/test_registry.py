@@ -99,6 +99,7 @@ def test_every_file_of_a_method_is_in_the_registry_under_its_name() -> None:
         "preset",
         "same_step",
         "spec",
+        "step_check",
         "step_loop",
         "tags",
         "threshold",

@@ -12,8 +12,9 @@ from speculative.chain.chain import Chain
 from speculative.methods.ballots import MOST_CHAINS
 from speculative.methods.base import Method
 from speculative.methods.cascade import try_small
-from speculative.methods.driving import LoadDriver, StepCheck
+from speculative.methods.driving import LoadDriver
 from speculative.methods.families import Family
+from speculative.methods.step_check import StepCheck
 from speculative.plan.forecast import Optimize
 from speculative.plan.load import LoadReader, load_reader
 from speculative.plan.policy import LoadPolicy, Situation, shared_policy

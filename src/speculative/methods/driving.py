@@ -6,13 +6,10 @@ import asyncio
 import time
 from typing import Literal
 
-from msgspec import Struct
-
 from speculative.chain.chain import Chain
 from speculative.chain.drafts import Draft
 from speculative.chain.steps import STEP
-from speculative.methods.judging import REPLY, judge_step, likeliest
-from speculative.methods.likelihood_verify import MEAN, mean_score
+from speculative.methods.step_check import StepCheck
 from speculative.methods.step_loop import passes, verify_steps
 from speculative.plan.adaptive import Way
 from speculative.plan.load import PRIOR_ALL, PRIOR_YES, LoadReader
@@ -25,22 +22,6 @@ LEAST_LEFT = 100
 """Tokens that a chain still writes at least, however long it is."""
 CHUNK = 256
 """Tokens after which a new choice is made where a text has no end of a step, or an engine cannot stream."""
-
-
-class StepCheck(Struct, frozen=True):
-    """The way in which big checks a step, and the score that a step needs."""
-
-    by: Literal["ask", "score"]
-    threshold: float
-    step_tokens: int
-
-    async def judge(self, chain: Chain, step: Draft) -> Judgement | None:
-        """Has big judge a step. Returns None for one that it cannot judge."""
-        if self.by == "score":
-            score = await mean_score(chain, step)
-            return None if score is None else Judgement(score, self.threshold, "big", MEAN)
-        marks = await judge_step(chain, "big", step)
-        return Judgement(likeliest(marks), self.threshold, "big", REPLY) if marks else None
 
 
 class LoadDriver:
