@@ -34,6 +34,13 @@ def test_one_method_is_described(cli, name):
     assert "big | small" in ran.out
 
 
+def test_a_description_fills_the_lines_of_the_terminal(cli):
+    """The line ends of the source would leave a word or two on a line of their own."""
+    told = cli("methods", "vote").out
+    assert "\nmean of the probabilities of the tokens of its thinking, each by its own writer.\n\nWith" in told
+    assert "\nSource: self-consistency" in told
+
+
 def test_problems_are_listed(cli):
     told = json.loads(cli("problems", "--json").out)
     assert len(told) == 500

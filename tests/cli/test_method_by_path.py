@@ -74,7 +74,7 @@ def test_a_field_that_cannot_be_read_as_one_word_is_left_to_the_method(cli, tmp_
     ran = cli("ask", STORY, "--method", file, "--shares", "some")
     assert ran.code == 2
     assert "shares" in ran.one_line()
-    assert "--shares requires an argument" in cli("ask", STORY, "--method", file).one_line()
+    assert "--shares must have a value" in cli("ask", STORY, "--method", file).one_line()
 
 
 def test_methods_spells_the_path_to_it(cli, mine):

@@ -14,7 +14,7 @@ from speculative.cli.commands import COMMANDS
 from speculative.errors import SpeculativeError, UnknownNameError
 
 if TYPE_CHECKING:
-    from cyclopts import CycloptsError
+    from cyclopts import Argument, CycloptsError
 
 FAILED, MISUSED = 1, 2
 QUIET_PIPE = 128 + 13
@@ -106,8 +106,18 @@ def _format_parse_error(error: CycloptsError) -> str:
         return _unknown_flag(error.token.keyword or error.token.value, known, list(error.command_chain or ()))
     if isinstance(error, exceptions.UnknownCommandError):
         return str(UnknownNameError("command", (error.unused_tokens or [""])[0], list(COMMANDS)))
+    if isinstance(error, exceptions.MissingArgumentError) and error.argument:
+        return _missing(error.argument, error.keyword, list(error.command_chain or ()))
     message = str(error)
     return message[:1].lower() + message[1:]
+
+
+def _missing(argument: Argument, keyword: str | None, command: Sequence[str]) -> str:
+    """Describes a value that is not given."""
+    name = keyword or next((token.keyword for token in argument.tokens if token.keyword), argument.name)
+    choices = f" ({', '.join(found)})" if (found := argument.get_choices()) else ""
+    must = f"must have a value{choices}" if name.startswith("-") else f"must be given{choices}"
+    return f"{name} {must}; `{' '.join(['speculative', *command])} --help` describes it"
 
 
 def _unknown_flag(flag: str, known: list[str], command: Sequence[str]) -> str:
