@@ -255,7 +255,7 @@ def test_settings_are_the_problems_the_samplings_or_the_methods() -> None:
         solved(method="random_switch", switch_ration=3)
     with pytest.raises(UsageError, match="seed, temperature cannot be given beside a Problem"):
         solve(Problem.of("6*7?"), pair=scripted_pair(), seed=1, temperature=0)
-    with pytest.raises(UsageError, match="sequential_scale: it is part of the method that is given"):
+    with pytest.raises(UsageError, match="sequential_scale cannot be given beside a Method"):
         solved(method=Verbs(script=look), sequential_scale=1)
 
 

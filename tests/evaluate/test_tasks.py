@@ -85,7 +85,7 @@ def test_a_file_may_have_a_mark_in_front_and_other_line_ends_within(tmp_path):
     ("line", "told"),
     [
         ("[" * 100_000, "line 2 must be JSON"),
-        ("not json", "line 2 must be JSON"),
+        ("not json", "line 2 must be JSON: Expecting value at column 1;"),
         ("[1]", "line 2 must be an object, got '[1]'"),
         ('{"answer": 1}', "line 2: it must have a column 'problem' or 'question' (its columns: answer)"),
         ('{"problem": "Find n."}', "line 2: it must have a column 'answer' (its columns: problem)"),

@@ -178,7 +178,7 @@ def test_a_method_that_is_made_already_takes_no_parameters() -> None:
     made = build("random_switch", {"switch_chunk": "8"})
     assert build(made) is made
     assert made.params["switch_chunk"] == 8
-    with pytest.raises(UsageError, match="switch_chunk: it is part of the method that is given"):
+    with pytest.raises(UsageError, match="switch_chunk cannot be given beside a Method; set it in the Method"):
         build(made, {"switch_chunk": 4})
 
 

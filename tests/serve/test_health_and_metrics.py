@@ -259,6 +259,9 @@ def test_the_page_about_the_api_loads_nothing(served):
     assert re.findall(r'href="([^"]+)"', page.text) == ["openapi.json"]
     for told in ("POST /v1/chat/completions", "thinking_budget", "GET /v1/models/{model}", "Too many chains are running"):
         assert told in page.text
+    assert "(<code>degrade</code>)" in page.text
+    assert "`" not in page.text
+    assert "An engine does not answer." in page.text
 
 
 def test_routes_work_without_v1(served):

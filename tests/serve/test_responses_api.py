@@ -132,7 +132,7 @@ def test_events_of_the_chain_come_with_the_reply(client, stream):
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"previous_response_id": "resp_1"}, "send the earlier turns with each request"),
         ({"store": True}, "store"),
-        ({"background": True}, "background"),
+        ({"background": True}, "background: true cannot be honoured: a reply is written while its client waits; set `stream`"),
         ({"text": {"format": {"type": "json_object"}}}, "text"),
         ({"input": []}, "input"),
         ({"input": [{"role": "assistant", "content": "a"}]}, "last turn"),

@@ -235,7 +235,7 @@ class Chain:
     ) -> Draft | list[Draft]:
         """Generates text and commits nothing.
 
-        Where no room is left they have `no_room`. If `accept` or `reject` cancels the work meanwhile, they are rejected and empty.
+        Where no room is left a draft has `no_room`. If `accept` or `reject` cancels the work meanwhile, its drafts are rejected and empty.
         Near the end of `max_produced` a call waits for the calls before it, and may write what they left. That depends on the models'
         speeds where one of them is cancelled.
 

@@ -72,7 +72,12 @@ def _json_row(line: str, place: str) -> Row:
     try:
         return _object(json.loads(line), place, line)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{place} must be JSON: {error}; {NEEDED}, and a data file is {KINDS}") from None
+        raise UsageError(f"{place} must be JSON: {_mistake(error)}; {NEEDED}, and a data file is {KINDS}") from None
+
+
+def _mistake(error: Exception) -> str:
+    """Describes a mistake in one line of JSON; the caller names the line."""
+    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def _object(row: Any, place: str, source: str = "") -> Row:

@@ -96,7 +96,7 @@ def build(name: str | Method, params: Mapping[str, Any] | None = None, wrappers:
     Raises `UnknownNameError` and `UsageError`.
     """
     if isinstance(name, Method) and params:
-        raise UsageError(f"{', '.join(params)}: it is part of the method that is given; set it where that is made")
+        raise UsageError(f"{', '.join(params)} cannot be given beside a Method; set it in the Method")
     folder = Path() if paths else None
     if isinstance(name, Method):
         method = name

@@ -159,8 +159,12 @@ def _add_service_routes(app: FastAPI, router: APIRouter, state: ServiceState) ->
     async def openapi() -> Response:  # pyright: ignore[reportUnusedFunction]
         return JSONResponse(app.openapi())
 
-    app.add_api_route("/health", health, methods=["GET"], responses={200: describe_json(replies.Readiness)})
-    app.add_api_route("/ready", ready, methods=["GET"], responses={status: describe_json(replies.Readiness) for status in (200, 503)})
+    alive, answers, silent = (
+        describe_json(replies.Readiness, f"{words}.")
+        for words in ("The process is alive", "Both engines answer", "An engine does not answer")
+    )
+    app.add_api_route("/health", health, methods=["GET"], responses={200: alive})
+    app.add_api_route("/ready", ready, methods=["GET"], responses={200: answers, 503: silent})
 
 
 class AnswerHead:

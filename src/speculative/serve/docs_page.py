@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any, cast
 
@@ -20,13 +21,13 @@ def docs_page(schema: dict[str, Any]) -> str:
     for path, verbs in schema["paths"].items():
         for verb, operation in verbs.items():
             parts.append(f"<h2><code>{verb.upper()} {escape(path)}</code></h2>")
-            parts.append(f"<p>{escape(operation.get('description') or operation.get('summary') or '')}</p>")
+            parts.append(f"<p>{_text(operation.get('description') or operation.get('summary') or '')}</p>")
             parts += _fields(operation.get("requestBody", {}), models)
             parts.append(_table("Replies", [(code, reply.get("description", "")) for code, reply in operation["responses"].items()]))
     info = schema["info"]
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(info["title"])}</title><style>{STYLE}</style></head>'
-        f"<body><h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('description', ''))}</p>"
+        f"<body><h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{_text(info.get('description', ''))}</p>"
         f'<p>The same for programs: <a href="openapi.json">openapi.json</a></p>{"".join(parts)}</body></html>'
     )
 
@@ -53,6 +54,11 @@ def _type(field: dict[str, Any]) -> str:
     return str(field.get("type") or field.get("$ref", "value").rpartition("/")[2])
 
 
+def _text(text: str) -> str:
+    """Returns a text as HTML, with code for what stands in backticks."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 def _table(title: str, rows: list[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td><code>{escape(name)}</code></td><td>{escape(about)}</td></tr>" for name, about in rows)
+    cells = "".join(f"<tr><td><code>{escape(name)}</code></td><td>{_text(about)}</td></tr>" for name, about in rows)
     return f"<table><tr><th>{title}</th><th></th></tr>{cells}</table>"
