@@ -47,7 +47,7 @@ def main() -> None:
             found.setdefault(name, []).append(seconds)
         for name, command in {"`speculative ask`, whole": ["ask", "--seed", "1"], "`speculative --help`, whole": ["--help"]}.items():
             begin = time.time()
-            subprocess.run([sys.executable, "-m", "speculative.cli", *command], capture_output=True, check=True)
+            subprocess.run([sys.executable, "-m", "speculative", *command], capture_output=True, check=True)
             found.setdefault(name, []).append(time.time() - begin)
     print(f"{'seconds since the process was started':40}{'median':>9}{'low':>9}{'high':>9}")
     for name, values in found.items():

@@ -54,7 +54,7 @@ def process(environment, tmp_path):
     started = []
 
     def start(*argv, delay=0.0, stall=0, real=False, stdin=None, stdout=subprocess.PIPE, **more):
-        program = ["-m", "speculative.cli"] if real else [scripted_cli.__file__]
+        program = ["-m", "speculative"] if real else [scripted_cli.__file__]
         told = {**environment, "DELAY": str(delay), "STALL": str(stall), "BEGUN": str(tmp_path / "begun"), **more}
         command = [sys.executable, *program, *map(str, argv)]
         child = subprocess.Popen(command, env=told, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 """Each start of the harness reads thousands of task files first."""
 
 installed = pytest.mark.skipif(find_spec("lm_eval") is None, reason="needs the extra lm-eval")
-COMMAND = [sys.executable, "-m", "speculative.cli", "lm-eval"]
+COMMAND = [sys.executable, "-m", "speculative", "lm-eval"]
 THEIRS = """
 include: {stock}
 task: gsm8k_here

@@ -79,7 +79,7 @@ def program(stand_in, settings):
 
 def command(stand_in, *words):
     """The command as it is typed, with the stand-in for vLLM."""
-    return [sys.executable, "-m", "speculative.cli", *words, "--vllm", stand_in[0]]
+    return [sys.executable, "-m", "speculative", *words, "--vllm", stand_in[0]]
 
 
 def lives(pid):

@@ -250,7 +250,7 @@ def test_up_holds_servers_that_down_ends(monkeypatch, capsys):
     import subprocess
 
     files = [word for role in ("big", "small") for word in (f"--{role}", str(gguf(role)))]
-    with subprocess.Popen([sys.executable, "-m", "speculative.cli", "up", *files], stdout=subprocess.PIPE, text=True) as up:
+    with subprocess.Popen([sys.executable, "-m", "speculative", "up", *files], stdout=subprocess.PIPE, text=True) as up:
         assert up.stdout
         line = up.stdout.readline()
         assert line.startswith("speculative ask --big http://127.0.0.1:")

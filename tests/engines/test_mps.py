@@ -62,7 +62,7 @@ def test_nothing_is_shared_without_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_pa
 @pytest.mark.slow
 def test_up_puts_both_servers_under_a_daemon_and_ends_it(stand_in, control: Path) -> None:
     python, model = stand_in
-    words = [sys.executable, "-m", "speculative.cli", "up", "--vllm", str(python), "--big", str(model), "--small", str(model)]
+    words = [sys.executable, "-m", "speculative", "up", "--vllm", str(python), "--big", str(model), "--small", str(model)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
         assert up.stdout
         assert up.stdout.readline().startswith("speculative ask --big")

@@ -239,7 +239,7 @@ async def test_a_chain_whose_time_is_over_leaves_its_server_idle(endless, server
 async def test_a_strangers_client_speaks_to_the_servers_through_the_service_and_hangs_up(servers, nothing_left, tmp_path):
     """The command as it is typed, and the official client with another base URL. Hanging up ends the servers' work."""
     flags = [f"--{role}={one.url}" for role, one in servers.items()]
-    command = [sys.executable, "-m", "speculative.cli", "serve", "--port", "0", *flags]
+    command = [sys.executable, "-m", "speculative", "serve", "--port", "0", *flags]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SPECULATIVE_")}
     service = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env=clean, stderr=subprocess.PIPE)
     try:

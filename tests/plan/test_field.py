@@ -51,7 +51,7 @@ def test_every_cell_of_the_example_is_a_grid(tmp_path: Path) -> None:
             path = tmp_path / "grid.yaml"
             path.write_text(yaml.safe_dump(made))
             read = grid.read(path, file_settings())
-            assert len(read.specs()) == len(field.method_names())
+            assert len(read.specs()) == len(field.method_calls())
     assert "num_speculative_tokens" in dict(field.cells())["r1-32b+1.5b/8192-draft"]["big_args"]
     assert "{small}" not in str(dict(field.cells()))
 
@@ -67,7 +67,7 @@ def test_the_example_has_settings_of_the_papers_for_real_pairs() -> None:
 def test_the_forecast_counts_chains_and_hours(tmp_path: Path) -> None:
     field = read_field(written(tmp_path, epochs=3))
     assert field.chains_of_method() == 30
-    assert field.method_names() == ["big_only", "random_switch", "random_switch"]
+    assert [name for name, _ in field.method_calls()] == ["big_only", "random_switch", "random_switch"]
     profile = load_profile("h200-32b-1.5b")
     (cost,) = field.forecast(profile)
     (double,) = read_field(written(tmp_path, epochs=6)).forecast(profile)

@@ -79,7 +79,7 @@ def environment(tmp_path_factory):
 @contextmanager
 def command(environment, *words, **settings):
     """A command that runs beside the test, and is ended with it."""
-    with subprocess.Popen([sys.executable, "-m", "speculative.cli", *words], env=environment, text=True, **settings) as process:
+    with subprocess.Popen([sys.executable, "-m", "speculative", *words], env=environment, text=True, **settings) as process:
         try:
             yield process
         finally:
@@ -115,7 +115,7 @@ async def pair(urls, tokenizers):
 
 def run(environment, *words):
     """A command that has to succeed; returns what it writes."""
-    done = subprocess.run([sys.executable, "-m", "speculative.cli", *words], env=environment, capture_output=True, text=True, timeout=500)
+    done = subprocess.run([sys.executable, "-m", "speculative", *words], env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout

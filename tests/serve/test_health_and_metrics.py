@@ -279,7 +279,7 @@ def test_routes_work_without_v1(served):
 def test_connections_leave_file_descriptors_for_the_models(tmp_path):
     """More clients than descriptors connect while the models load: one line in the log, and the service gets ready."""
     limit = 128
-    command = [sys.executable, "-m", "speculative.cli", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "speculative", "serve", "--port", "0"]
 
     def few():
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))

@@ -17,7 +17,7 @@ from speculative.cli import run
 from speculative.engines.vllm import guard
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "speculative.cli", "serve"]
+COMMAND = [sys.executable, "-m", "speculative", "serve"]
 SCRIPT = [sys.executable, str(ROOT / "scripts/spec_service.py")]
 ASK = {"messages": [{"role": "user", "content": "Ann has 3 pens. She buys 4 pens. How many pens does Ann have now?"}]}
 

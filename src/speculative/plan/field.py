@@ -188,10 +188,6 @@ class FieldFile(_Strict):
             found += [(str(one.pop("method", None)), one) for one in swept]
         return found
 
-    def method_names(self) -> list[str]:
-        """Returns the name of the method of each entry, with repetition for swept values."""
-        return [name for name, _ in self.method_calls()]
-
     def forecast(self, profile: Profile) -> list[FieldCost]:
         """Returns the forecast of each part, without token speculation."""
         seconds: dict[tuple[str, Drawn, int], float] = {}

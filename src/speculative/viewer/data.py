@@ -18,11 +18,3 @@ LEVEL = 9
 def pack(value: Any) -> bytes:
     """Returns base64 of the deflated JSON, which is safe in a page for every value."""
     return binascii.b2a_base64(zlib.compress(msgspec.json.encode(value), LEVEL), newline=False)
-
-
-def unpack(block: bytes, type: Any = Any) -> Any:
-    """Returns the packed value.
-
-    Raises `zlib.error`, `binascii.Error` and `msgspec.MsgspecError` for other data.
-    """
-    return msgspec.json.decode(zlib.decompress(binascii.a2b_base64(block)), type=type)

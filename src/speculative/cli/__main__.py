@@ -1,5 +1,0 @@
-"""`python -m speculative.cli`."""
-
-from speculative.cli import main
-
-main()
