@@ -25,11 +25,11 @@ from speculative.engines.options import (
 from speculative.errors import EngineClosedError, SpeculativeError, UnsupportedMethodError, UsageError, quote, shown_value
 from speculative.files import expand_home, is_folder
 from speculative.methods.base import Method
+from speculative.problem import WRITERS
 
 if TYPE_CHECKING:
     from speculative.engines.vllm.launch import LaunchConfig
 
-OF_THE_PAIR = ("big", "small")
 IGNORED = tuple(name for name in WRITING if name != "context")
 """Options that would change what a bundled model writes, and cannot. Options that say where a model runs change nothing."""
 CHAT = "chat"
@@ -167,7 +167,7 @@ class Pair(Mapping[str, Engine]):
                 f"cannot continue a text; leave degrade out"
             )
         for role, needs in method.required_abilities().items():
-            if survivor in self._engines and role in OF_THE_PAIR and (missing := needs - self._engines[survivor].abilities):
+            if survivor in self._engines and role in WRITERS and (missing := needs - self._engines[survivor].abilities):
                 raise UnsupportedMethodError(
                     f"degrade={survivor} cannot continue without {role}: {method.full_name} needs {', '.join(sorted(missing))} of it, "
                     f"which {self._engines[survivor].name} lacks; leave degrade out, or choose another method"
@@ -196,7 +196,7 @@ class Pair(Mapping[str, Engine]):
     def _continuing(self, method: Method) -> list[str]:
         """Returns the roles whose engine must continue text for a method, and cannot."""
         used = method.uses() - method.only_asked
-        return [role for role in OF_THE_PAIR if role in used and role in self._engines and "continue" not in self._engines[role].abilities]
+        return [role for role in WRITERS if role in used and role in self._engines and "continue" not in self._engines[role].abilities]
 
     def _meets(self, needs: Mapping[str, set[str]]) -> bool:
         return all(role in self._engines and abilities <= self._engines[role].abilities for role, abilities in needs.items())

@@ -11,8 +11,8 @@ from msgspec import Struct, structs
 from speculative.errors import UsageError, quote
 
 Role = Literal["big", "small", "judge"]
-ROLES: tuple[Role, ...] = ("big", "small")
-"""The roles that every pair fills."""
+WRITERS: tuple[Role, ...] = ("big", "small")
+"""The roles that every pair fills, and that write the chain."""
 
 FinishReason = Literal["stop", "length", "loop", "context", "time", "cancelled"]
 """`cancelled` stands in the trace of a child only: its parent did not need it any more, or its work was cancelled."""

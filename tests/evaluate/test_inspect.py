@@ -15,6 +15,7 @@ from inspect_ai.util._display import init_display_type
 from inspecting import inspecting
 
 from speculative import Pair, UsageError
+from speculative.engines.options import EngineOptions
 from speculative.errors import UnknownNameError
 from speculative.evaluate import inspect_ai as entry
 from speculative.evaluate.inspect_ai import DECLARED, build_inspect_task, maj, provider
@@ -93,6 +94,24 @@ async def test_wrong_uses_are_errors(scripted):
         provider("big_only", switch_ratio=4)
     with pytest.raises(UnknownNameError):  # a path is code, and a model's name may be somebody else's
         provider("./mine.py:Mine")
+
+
+async def test_a_parameter_that_begins_like_a_role_is_the_methods(scripted):
+    reply = await said(provider("random_switch", big_share=0.25), ChatMessageUser(content="n?"))
+    assert reply.metadata["params"]["big_share"] == 0.25
+
+
+async def test_arguments_of_engines_reach_them(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        entry.Pair, "open", lambda *specs, options: seen.update(specs=specs, options=options) or Pair(*[ScriptedEngine(SCRIPT)] * 2)
+    )
+    await said(
+        provider("big_only", big=["http://one/v1", "http://two/v1"], big_gpus=1, vllm="py", judge_model="m"), ChatMessageUser(content="n?")
+    )
+    assert seen["specs"] == (["http://one/v1", "http://two/v1"], "bundled:small", None)
+    assert seen["options"]["big"] == EngineOptions(gpus="1", vllm="py")
+    assert seen["options"]["judge"] == EngineOptions(model="m", vllm="py")
 
 
 async def test_unknown_model_arguments_are_errors():

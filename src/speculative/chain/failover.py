@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from speculative.engines.base import Engine
 from speculative.errors import EngineError
-from speculative.problem import ROLES, Degrade
+from speculative.problem import WRITERS, Degrade
 from speculative.trace.events import AnyEvent, Degraded
 
 T = TypeVar("T")
@@ -67,15 +67,15 @@ class Failover:
 
     def has_fallback(self, role: str) -> bool:
         """Returns whether the survivor could serve that role."""
-        return self.survivor is not None and role in ROLES and role != self.survivor
+        return self.survivor is not None and role in WRITERS and role != self.survivor
 
     def idle_role(self, writer: str) -> str | None:
         """Returns the role that can be prefilled while `writer` writes.
 
         A role on the writer's own engine cannot.
         """
-        if writer not in ROLES or self.lost:
+        if writer not in WRITERS or self.lost:
             return None
-        (other,) = (role for role in ROLES if role != writer)
+        (other,) = (role for role in WRITERS if role != writer)
         mine, theirs = self._engines.get(writer), self._engines.get(other)
         return other if mine and theirs and mine is not theirs and mine.name != theirs.name else None

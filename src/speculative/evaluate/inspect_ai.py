@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from inspect_ai import Epochs
 from inspect_ai import Task as InspectTask
@@ -37,7 +37,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from speculative._plugins import split_spec
-from speculative.engines.options import BUNDLED, EngineOptions
+from speculative.engines.options import BUNDLED, ROLES, EngineOptions, flat_fields
 from speculative.errors import UnknownNameError, UsageError
 from speculative.evaluate.grading.choices import Kind
 from speculative.evaluate.grading.grade import grade_async, vote_key
@@ -46,7 +46,7 @@ from speculative.evaluate.runner import derive_seed
 from speculative.evaluate.tasks import TASKS, Task, digest, load, task
 from speculative.methods.base import Method
 from speculative.methods.errors import prepare
-from speculative.methods.registry import build
+from speculative.methods.registry import build, find
 from speculative.pair import Pair
 from speculative.problem import Message, Problem, Sampling
 from speculative.prompts import Qwen3
@@ -60,7 +60,8 @@ from speculative.trace.usage import all_roles
 POSED = "speculative"
 """Key of a message's metadata: our solver stores the problem, its epoch and the answer instruction there."""
 
-ROLES = ("big", "small", "judge")
+ENGINES = (*ROLES, *flat_fields(without=("keep",)))
+"""The `-M` arguments that open the pair."""
 REASONS: dict[str, StopReason] = {"stop": "stop", "length": "max_tokens", "context": "model_length"}
 
 
@@ -80,8 +81,11 @@ class SpeculativeModel(ModelAPI):
         **args: Any,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
-        self._engines = {name: args.pop(name) for name in list(args) if name.partition("_")[0] in ROLES or name == "vllm"}
+        self._engines = {name: args.pop(name) for name in ENGINES if name in args}
         wrappers = args.pop("with", ())
+        fields = find(model_name, paths=False).model_fields
+        if unknown := next((name for name in args if name not in fields and name.partition("_")[0] in ROLES), None):
+            raise UnknownNameError("model argument", unknown, list(ENGINES))
         names = [wrappers] if isinstance(wrappers, str) else list(wrappers)
         self._method: Method = build(model_name, args, names, paths=False)
         self._pair: Pair | None = None
@@ -164,20 +168,9 @@ def model_output(model: str, chain: Sample | Result, trace: Trace | None) -> Mod
 def _open_pair(given: dict[str, Any]) -> Pair:
     """Opens the pair of the `-M` arguments.
 
-    Raises `UnknownNameError` and the errors of `Pair.open`.
+    Raises the errors of `EngineOptions.of` and `Pair.open`.
     """
-    fields = ("model", "key", "tokenizer", "dialect", "context", "gpus", "port", "args")
-    known = [*ROLES, "vllm", *(f"{role}_{field}" for role in ROLES for field in fields)]
-    for name in given:
-        if name not in known:
-            raise UnknownNameError("model argument", name, known)
-    options = {
-        role: EngineOptions(
-            **{field: given[f"{role}_{field}"] for field in fields if f"{role}_{field}" in given},
-            vllm=cast("str | None", given.get("vllm")),
-        )
-        for role in ROLES
-    }
+    options = {role: EngineOptions.of(role, given) for role in ROLES}
     specs = {role: _spec(given[role]) for role in ROLES if role in given}
     return Pair.open(specs.get("big", BUNDLED["big"]), specs.get("small", BUNDLED["small"]), specs.get("judge"), options=options)
 
