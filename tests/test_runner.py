@@ -251,8 +251,13 @@ def test_settings_are_the_problems_the_samplings_or_the_methods() -> None:
 
     solved(method=Verbs(script=look), seed=5, temperature=0.9, max_tokens=77)
     assert seen == [Problem.of("6*7?", seed=5, max_tokens=77, sampling=Sampling(temperature=0.9))]
-    with pytest.raises(UnknownNameError, match="unknown parameter of random_switch 'switch_ration'; did you mean 'switch_ratio'"):
+    with pytest.raises(UnknownNameError, match="setting or parameter of random_switch 'switch_ration'; did you mean 'switch_ratio'"):
         solved(method="random_switch", switch_ration=3)
+    for misspelled, meant in (("max_token", "max_tokens"), ("temprature", "temperature"), ("wrapper", "wrappers")):
+        with pytest.raises(UnknownNameError, match=f"'{misspelled}'; did you mean '{meant}'"):
+            solved(method="random_switch", **{misspelled: 3})
+    with pytest.raises(UnknownNameError, match="unknown parameter of vote 'ballot'; did you mean 'ballots'"):
+        solved(method="random_switch", wrappers="vote(ballot=3)")
     with pytest.raises(UsageError, match="seed, temperature cannot be given beside a Problem"):
         solve(Problem.of("6*7?"), pair=scripted_pair(), seed=1, temperature=0)
     with pytest.raises(UsageError, match="sequential_scale cannot be given beside a Method"):

@@ -14,7 +14,7 @@ from speculative.chain.chain import Chain
 from speculative.chain.context import Prompts
 from speculative.chain.forgotten import watch_coroutines
 from speculative.chain.requests import Listener
-from speculative.errors import UsageError, engine_error, quote
+from speculative.errors import UnknownNameError, UsageError, engine_error, quote
 from speculative.methods.base import Method
 from speculative.methods.errors import is_own, method_error, prepare
 from speculative.methods.registry import DEFAULT_METHOD, build
@@ -88,7 +88,7 @@ async def asolve(
     """
     problem, params = _problem(problem, settings)
     _check_types(method, pair, wrappers, listener)
-    made = build(method, params, [wrappers] if isinstance(wrappers, str) else wrappers)
+    made = _build(method, params, [wrappers] if isinstance(wrappers, str) else wrappers)
     pair = pair or bundled_pair()
     pair.check(made)
     return await run(prepare(made, problem), made, pair, listener)
@@ -201,6 +201,17 @@ def solve(problem: Problem | str | Sequence[Turn], method: str | Method = DEFAUL
 
 bundled_pair: PerProcess[Pair] = PerProcess(lambda: Pair.open())
 """Opens the pair that ships, once for a process."""
+
+
+def _build(method: str | Method, params: dict[str, Any], wrappers: Sequence[str]) -> Method:
+    """Builds the method. The error about an unknown argument also names the settings."""
+    try:
+        return build(method, params, wrappers)
+    except UnknownNameError as error:
+        if error.name not in params:
+            raise
+        known = [*error.known, *SETTINGS, *SAMPLING, "pair", "wrappers", "listener"]
+        raise UnknownNameError(f"setting or {error.kind}", error.name, known) from None
 
 
 def _check_types(method: object, pair: object, wrappers: object, listener: object) -> None:
