@@ -1,6 +1,7 @@
 """`speculative methods`, `speculative problems`, `--help` and `--version`."""
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -39,6 +40,16 @@ def test_a_description_fills_the_lines_of_the_terminal(cli):
     told = cli("methods", "vote").out
     assert "\nmean of the probabilities of the tokens of its thinking, each by its own writer.\n\nWith" in told
     assert "\nSource: self-consistency" in told
+
+
+@pytest.mark.parametrize(("command", "sentence"), [("plan", "Predictions are held against"), ("eval", "Run methods on benchmarks")])
+def test_a_help_text_fills_the_lines_of_the_terminal(cli, command, sentence, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    told = cli(command, "--help").out
+    assert sentence in " ".join(told.split())
+    paragraphs = told.partition("╭─")[0].strip().split("\n\n")
+    short = [line for part in paragraphs for line, after in pairwise(part.splitlines()) if len(line) + 1 + len(after.split()[0]) <= 80]
+    assert not short
 
 
 def test_problems_are_listed(cli):

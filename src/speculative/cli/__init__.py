@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from speculative import __version__
@@ -67,7 +68,7 @@ def build_app(command: str = "") -> App:
     """
     from cyclopts import App
 
-    from speculative.cli._output import PipeAwareConsole
+    from speculative.cli._output import PipeAwareConsole, join_lines
 
     made = App(
         name="speculative",
@@ -83,5 +84,7 @@ def build_app(command: str = "") -> App:
     )
     for name, about in COMMANDS.items():
         function = name.replace("-", "_")
-        made.command(f"speculative.cli.{MODULES.get(name, function)}:{function}", name=name, help=None if name == command else about)
+        module = f"speculative.cli.{MODULES.get(name, function)}"
+        text = join_lines(getattr(import_module(module), function)) if name == command else about
+        made.command(f"{module}:{function}", name=name, help=text)
     return made

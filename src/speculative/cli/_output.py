@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -24,11 +26,20 @@ TABLE_WIDTH = 80
 """The smallest width of a table in columns."""
 
 
+LINE_END = re.compile(r"(?<=\S)\n(?=\S)(?!(?:Cost|Source): )")
+"""A line's end within a paragraph of a docstring."""
+
+
 class PipeAwareConsole(Console):
     """A console that raises `BrokenPipeError`, which has an exit code of its own."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+
+def join_lines(described: object) -> str:
+    """Returns a docstring with one line for each paragraph; the terminal breaks them at its own width."""
+    return LINE_END.sub(" ", inspect.cleandoc(described.__doc__ or ""))
 
 
 def open_console() -> Console:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Sequence
 from functools import cache, partial
@@ -27,7 +26,7 @@ from speculative.cli._flags import (
     parse_count,
 )
 from speculative.cli._method_flags import add_method_flags, find_method_flag
-from speculative.cli._output import write_line
+from speculative.cli._output import join_lines, write_line
 from speculative.cli._signals import run_interruptible
 from speculative.errors import UsageError
 from speculative.evaluate import grid, tasks
@@ -63,7 +62,7 @@ def prepare(app: App, argv: list[str]) -> list[str]:
     path = next((Path(token) for token in argv if token.endswith(grid.ENDINGS) and not token.startswith("-")), None)
     kind = find(find_method_flag(argv, DEFAULT_METHOD))
     these = f"These are the parameters of {kind.name()}; `--method NAME --help` shows those of another method."
-    about = f"{inspect.cleandoc(eval.__doc__ or '')}\n\n{these}"
+    about = f"{join_lines(eval)}\n\n{these}"
     del app["eval"]
     app.command(add_method_flags(eval, kind), name="eval", help=about, group_arguments=Group("Problems", sort_key=0))
     if path and not {"--help", "-h"} & set(argv):

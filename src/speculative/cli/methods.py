@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from shlex import quote
 from typing import Annotated, Any
 
@@ -18,14 +17,11 @@ from speculative.cli._advice import Need, describe_advice, show_advice
 from speculative.cli._errors import note
 from speculative.cli._hardware import DEFAULT_HARDWARE, HardwareFlags, show_forecasts
 from speculative.cli._method_flags import parameters
-from speculative.cli._output import open_console, write_json
+from speculative.cli._output import join_lines, open_console, write_json
 from speculative.errors import UnknownNameError, UsageError
 from speculative.methods.base import Method
 from speculative.methods.registry import find, names, parameter_schema, registered
 from speculative.methods.wrapper import Wrapper
-
-LINE_END = re.compile(r"(?<=\S)\n(?=\S)(?!(?:Cost|Source): )")
-"""A line's end within a paragraph of a docstring, which the terminal's own width replaces."""
 
 FOR = "list the methods that suit a need, the best first, by their traits and the measured table; may be repeated"
 
@@ -130,7 +126,7 @@ def _list(console: Console, kinds: list[type[Method]]) -> None:
 def _describe(console: Console, kind: type[Method], name: str) -> None:
     role = "wrapper (--with)" if issubclass(kind, Wrapper) else "method (--method)"
     console.print(Text.assemble((kind.name(), "bold"), f"  {role}"))
-    console.print(Text(f"\n{LINE_END.sub(' ', inspect.cleandoc(kind.__doc__ or ''))}\n"))
+    console.print(Text(f"\n{join_lines(kind)}\n"))
     aliases = [f"also called {', '.join(kind.aliases)}"] if kind.aliases else []
     console.print(Text(" · ".join([*aliases, *_traits(kind)])))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
