@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     drop_params: bool = Field(
         False, description="ignore fields that cannot be honoured instead of refusing the request; the reply lists them"
     )
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much is logged")
     log_text: bool = Field(False, description="write prompts and replies to the log")
 
     degrade: Degrade = Field("fail", description="default for requests: big or small goes on alone when the other one's server dies")

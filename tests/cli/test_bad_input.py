@@ -31,6 +31,9 @@ MISUSED = [
     (["ask", "--switch-ratio", "-1"], ["switch_ratio must be more than 0"]),
     (["ask", "--switch-ratio"], ["--switch-ratio must have a value; `speculative ask --help`"]),
     (["ask", "--unit"], ["--unit must have a value (chunk, step)"]),
+    (["serve", "--port", "x"], ["setting port must be an integer, got 'x'"]),
+    (["serve", "--degrade", "none"], ["setting degrade must be 'fail', 'big' or 'small', got 'none'"]),
+    (["serve", "--log-level", "all"], ["setting log_level must be 'debug', 'info', 'warning' or 'error', got 'all'"]),
     (["eval"], ["TARGET must be given; `speculative eval --help`"]),
     (["completion"], ["SHELL must be given (bash, zsh, fish)"]),
     (["ask", "--unit", "word"], ["--unit", "chunk", "step"]),
@@ -170,7 +173,7 @@ def test_a_flag_of_another_method_names_that_method_and_nothing_else(cli):
     ),
 )
 def test_a_closed_stream_is_one_line(environment, argv, redirected, code, told):
-    command = f'exec "{sys.executable}" -m speculative.cli {argv} {redirected}'
+    command = f'exec "{sys.executable}" -m speculative {argv} {redirected}'
     ran = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (code, "")
     assert told in ran.stderr

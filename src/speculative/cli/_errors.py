@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from speculative.cli._signals import SIGNALLED, InterruptedWorkError
 from speculative.cli.commands import COMMANDS
-from speculative.errors import SpeculativeError, UnknownNameError
+from speculative.errors import SpeculativeError, UnknownNameError, usage_error_from
 
 if TYPE_CHECKING:
     from cyclopts import Argument, CycloptsError
@@ -98,6 +98,7 @@ def _abandon_output() -> None:
 def _format_parse_error(error: CycloptsError) -> str:
     """Describes a mistake on the command line, and the closest valid word."""
     from cyclopts import exceptions
+    from pydantic import ValidationError
 
     if isinstance(error, exceptions.UnusedCliTokensError):
         return f"unexpected {' '.join(map(repr, error.unused_tokens or []))}; put a text of several words in quotes"
@@ -108,6 +109,9 @@ def _format_parse_error(error: CycloptsError) -> str:
         return str(UnknownNameError("command", (error.unused_tokens or [""])[0], list(COMMANDS)))
     if isinstance(error, exceptions.MissingArgumentError) and error.argument:
         return _missing(error.argument, error.keyword, list(error.command_chain or ()))
+    if isinstance(error, exceptions.ValidationError) and isinstance(cause := error.__cause__, ValidationError):  # of `serve`, a model
+        names = {str(found["loc"][0]): f"setting {found['loc'][0]}" for found in cause.errors() if found["loc"]}
+        return str(usage_error_from(cause, names))
     message = str(error)
     return message[:1].lower() + message[1:]
 

@@ -38,7 +38,10 @@ class PipeAwareConsole(Console):
 
 
 def join_lines(described: object) -> str:
-    """Returns a docstring with one line for each paragraph; the terminal breaks them at its own width."""
+    """Returns a docstring with one line for each paragraph.
+
+    The terminal breaks the lines at its own width.
+    """
     return LINE_END.sub(" ", inspect.cleandoc(described.__doc__ or ""))
 
 
