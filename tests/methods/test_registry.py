@@ -170,7 +170,7 @@ def test_bad_parameters_name_the_field_and_the_bound(name: str, params: dict[str
 
 
 def test_a_wrapper_is_no_method_and_says_so() -> None:
-    with pytest.raises(UsageError, match="'vote' is a wrapper, got as the method; name a method, and the wrapper under `with`"):
+    with pytest.raises(UsageError, match="the method must not be a wrapper, got 'vote'; name a method, and the wrapper under `with`"):
         build("vote")
 
 
@@ -219,7 +219,7 @@ def test_wrappers_are_put_around_the_first_one_innermost() -> None:
     ("spec", "told"),
     [
         ("votes", "unknown wrapper 'votes'; did you mean 'vote'"),
-        ("big_only", "'big_only' is a method, got as a wrapper; name it as the method"),
+        ("big_only", "a wrapper must not be a method, got 'big_only'; name it as the method"),
         ("vote(inner=1)", r"wrapper 'vote\(inner=1\)': `inner` cannot be set"),
         ("vote(ballots=3", "has an open bracket; write it as name"),
         ("vote(3)", "wrapper 'vote\\(3\\)': each part must be field=value, got '3'"),

@@ -381,6 +381,13 @@ CHAT, RAW, ITEMS = ("/v1/chat/completions", ASK), ("/v1/completions", {"prompt":
         (CHAT, {"max_completion_tokens": 10**6}, "max_completion_tokens", "max_completion_tokens must be at most 65536"),
         (ITEMS, {"max_output_tokens": 10**6}, "max_output_tokens", "max_output_tokens must be at most 65536"),
         (ITEMS, {"max_tokens": 5}, "max_tokens", "max_tokens: the service has no such field; did you mean 'max_output_tokens'?"),
+        (
+            CHAT,
+            {"switch_ratio": 4},
+            "switch_ratio",
+            "no such field; parameters of a method stand in `params`",
+        ),
+        (ITEMS, {"ballots": 4}, "ballots", "ballots: the service has no such field; parameters of a method stand in `params`"),
         (CHAT, {"temprature": 1}, "temprature", "temprature: the service has no such field; did you mean 'temperature'?"),
         (
             CHAT,
@@ -416,7 +423,7 @@ CHAT, RAW, ITEMS = ("/v1/chat/completions", ASK), ("/v1/completions", {"prompt":
             CHAT,
             {"model": "speculative", "method": "vote"},
             "method",
-            "'vote' is a wrapper, got as the method; name a method, and the wrapper",
+            "the method must not be a wrapper, got 'vote'; name a method, and the wrapper",
         ),
     ],
 )

@@ -77,10 +77,9 @@ def find(name: str, *, paths: bool = True, wrapper: bool = False) -> type[Method
         if name.replace("-", "_") in (method.name(), *method.aliases) and issubclass(method, Wrapper) == wrapper:
             return method
     if name in names(not wrapper):
-        step = "name it as the method" if wrapper else "name a method, and the wrapper under `with`"
-        raise UsageError(
-            f"{quote(name)} is {'a method' if wrapper else 'a wrapper'}, got as {'a wrapper' if wrapper else 'the method'}; {step}"
-        )
+        if wrapper:
+            raise UsageError(f"a wrapper must not be a method, got {quote(name)}; name it as the method")
+        raise UsageError(f"the method must not be a wrapper, got {quote(name)}; name a method, and the wrapper under `with`")
     raise UnknownNameError("wrapper" if wrapper else "method", name, names(wrapper))
 
 

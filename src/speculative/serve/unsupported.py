@@ -12,6 +12,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from speculative.errors import shown_value
+from speculative.methods.registry import registered
 from speculative.serve.errors import ApiError, unsupported_value
 
 _TABLE: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -75,6 +76,8 @@ def _error(place: str, name: str, value: Any, neutral: Neutral, like: type[BaseM
     fields = [field.alias or label for label, field in like.model_fields.items()] if like else []
     close = get_close_matches(name[:80], fields, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}?" if close else "leave it out"
+    if place == name and any(name in kind.model_fields for kind in registered().values()):
+        hint = "parameters of a method stand in `params`"
     return ApiError(400, f"{place}: the service has no such field; {hint}", code="unknown_field", param=place)
 
 
