@@ -385,7 +385,7 @@ CHAT, RAW, ITEMS = ("/v1/chat/completions", ASK), ("/v1/completions", {"prompt":
             CHAT,
             {"switch_ratio": 4},
             "switch_ratio",
-            "no such field; parameters of a method stand in `params`",
+            "switch_ratio: the service has no such field; parameters of a method stand in",
         ),
         (ITEMS, {"ballots": 4}, "ballots", "ballots: the service has no such field; parameters of a method stand in `params`"),
         (CHAT, {"temprature": 1}, "temprature", "temprature: the service has no such field; did you mean 'temperature'?"),
