@@ -22,7 +22,7 @@ def folder(cli, tmp_path):
 def test_the_default_page_is_in_the_run_folder(cli, folder, tmp_path):
     ran = cli("report", folder)
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out == f"{folder / 'report.html'}: 2 methods, 6 chains\n"
+    assert ran.out == f"{folder / 'report.html'} (methods: 2, chains: 6)\n"
     first = (folder / "report.html").read_bytes()
     assert cli("report", folder, "--out", tmp_path / "other.html").code == 0
     assert (tmp_path / "other.html").read_bytes() == first

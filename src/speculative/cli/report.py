@@ -72,7 +72,7 @@ def report(
     if json:
         write_json(with_prices([to_builtins(row) for row in made.summaries], priced, card))
     else:
-        write_line(f"{page}: {len(made.summaries)} methods, {len(samples)} chains")
+        write_line(f"{page} (methods: {len(made.summaries)}, chains: {len(samples)})")
         show_prices(hardware, priced)
     return 0
 
