@@ -27,7 +27,7 @@ async def chains_a_second(method: str, problems: list, chains: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         async with Pair.open() as pair:
             with RunFolder(Path(folder) / "run") as kept:
-                cell = EvalCell(task("stories"), parse_method(method), problems, Problem.of("x"))
+                cell = EvalCell(task("tunnel"), parse_method(method), problems, Problem.of("x"))
                 begin = time.perf_counter()
                 await EvalRunner.on(pair, kept, chains=chains).run_cells([cell])
                 return cell.size / (time.perf_counter() - begin)
@@ -41,7 +41,7 @@ async def main() -> None:
     parser.add_argument("--chains", default="1,2,4,8,16,32")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    problems, levels = spread(load(task("stories")), arguments.limit), [int(number) for number in arguments.chains.split(",")]
+    problems, levels = spread(load(task("tunnel")), arguments.limit), [int(number) for number in arguments.chains.split(",")]
     await chains_a_second(arguments.method, problems[:4], 2)  # warm-up
     paces: dict[int, list[float]] = {chains: [] for chains in levels}
     for _ in range(arguments.rounds):  # each round holds all levels: ratios are of neighbours in time

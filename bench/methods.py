@@ -1,6 +1,6 @@
 """Times methods on the bundled engine, one chain or several at a time, against the big model alone.
 
-    python bench/methods.py [--task tunnel] [--methods SPEC…] [--limit 10] [--rounds 5] [--chains 1] [--temperature 0] [--json FILE]
+    python bench/methods.py [--task stories] [--methods SPEC…] [--limit 10] [--rounds 5] [--chains 1] [--temperature 0] [--json FILE]
 
 Every method writes the chains of as many problems as `--chains` says, at once, before the next problems come, in turning order, so that
 other work on the machine slows all of them alike. Each method has engines of its own, so none finds text of another in a cache, and no
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from speculative import Pair, Problem
-from speculative.evaluate.problems import TaskProblem, spread
+from speculative.evaluate.problems import DEFAULT_TASK, FOLDERS, TaskProblem, spread
 from speculative.evaluate.runner import EvalCell, grade_result, solver
 from speculative.evaluate.tasks import Task, load, task
 from speculative.methods.spec import MethodSpec, parse_method
@@ -32,7 +32,6 @@ from speculative.runs.sample import Sample
 from speculative.trace.usage import all_roles, big_model_share, total_usage
 
 BASELINE = "big_only"
-PAIRS = {"stories": ("bundled:big", "bundled:small"), "tunnel": ("bundled:tunnel-big", "bundled:tunnel-small")}
 METHODS = (
     BASELINE,
     "likelihood_verify",
@@ -90,7 +89,7 @@ def line_of(row: dict[str, Any]) -> str:
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=PAIRS, default="stories", help="its problems, and the bundled pair for them")
+    parser.add_argument("--task", choices=FOLDERS, default=DEFAULT_TASK, help="its problems")
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--limit", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
@@ -99,12 +98,12 @@ async def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     specs = [parse_method(spec) for spec in dict.fromkeys((BASELINE, *arguments.methods))]
-    problem_task, (big, small) = task(arguments.task), PAIRS[arguments.task]
+    problem_task = task(arguments.task)
     first, *problems = spread(load(problem_task), arguments.limit * arguments.rounds + 1)
     settings = Problem.of("x", sampling=Sampling(temperature=arguments.temperature))
     load_before = os.getloadavg()[0]
     async with AsyncExitStack() as opened:
-        pairs = [await opened.enter_async_context(Pair.open(big, small)) for _ in specs]
+        pairs = [await opened.enter_async_context(Pair.open()) for _ in specs]
         arms = [Arm(one, pair, problem_task, arguments.rounds) for one, pair in zip(specs, pairs, strict=True)]
         for arm in arms:
             await arm.run([first], settings, None)

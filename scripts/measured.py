@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from speculative import Pair, Problem
-from speculative.evaluate.problems import problems, spread
+from speculative.evaluate.problems import DEFAULT_TASK, problems, spread
 from speculative.evaluate.runner import EvalCell, EvalRunner
 from speculative.evaluate.tasks import TASKS
 from speculative.methods.spec import parse_methods
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("measured"), help="run folder")
     given = parser.parse_args()
     rivals, some = parse_methods(given.methods), spread(problems("benchmark"), given.limit)
-    cells = [EvalCell(TASKS["stories"], rival, some, Problem.of("each bundled problem"), engines=ENGINES) for rival in rivals]
+    cells = [EvalCell(TASKS[DEFAULT_TASK], rival, some, Problem.of("each bundled problem"), engines=ENGINES) for rival in rivals]
     with RunFolder(given.out) as folder:
         asyncio.run(run(cells, folder))
         labels = [rival.label for rival in rivals]

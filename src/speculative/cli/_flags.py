@@ -17,7 +17,6 @@ from speculative.engines.options import (
     BUNDLED,
     REWARD,
     ROLES,
-    TUNNEL,
     EngineOptions,
     Spec,
     describe_engines,
@@ -93,14 +92,14 @@ class ServerFlags:
 
 
 SPEC = (
-    "bundled:big, bundled:tunnel-big (for harder problems), the address of a server (repeat the flag for replicas), "
+    "bundled:big, the address of a server (repeat the flag for replicas), "
     "a model's hub name or folder (starts vLLM), a GGUF file, local or on the hub (starts llama.cpp), "
     "or METHOD(SMALL,BIG,field=value,…), a pair as one model"
 )
 
-DEFAULTS = {role: f"{BUNDLED[role]}; {TUNNEL[role]} for the task tunnel" for role in BUNDLED}
-ASKS = f"{ASKING} where a method needs a small model that asks"
-JUDGE = f"a judge, for methods that need one [default: {REWARD} where a method on the task tunnel needs a reward model]"
+DEFAULT_SMALL = (BUNDLED["small"],)
+SMALL = f"the small model [default: {BUNDLED['small']}, or {ASKING} beside bundled:big where a method needs a small model that asks]"
+JUDGE = f"a judge, for methods that need one [default: {REWARD} where a method needs a reward model beside the bundled pair]"
 
 ENGINES = Group("Engines", sort_key=4)
 MANY: dict[str, Any] = {"group": ENGINES, "negative": (), "show_default": False}
@@ -112,10 +111,8 @@ LIMITS = Group("Sampling and limits", sort_key=3)
 class EngineFlags(ServerFlags):
     """Holds the engines that fill the roles."""
 
-    big: Annotated[tuple[str, ...], Parameter(help=f"the big model: {SPEC} [default: {DEFAULTS['big']}]", **MANY)] = (BUNDLED["big"],)
-    small: Annotated[tuple[str, ...], Parameter(help=f"the small model [default: {DEFAULTS['small']}, {ASKS}]", **MANY)] = (
-        BUNDLED["small"],
-    )
+    big: Annotated[tuple[str, ...], Parameter(help=f"the big model: {SPEC} [default: {BUNDLED['big']}]", **MANY)] = (BUNDLED["big"],)
+    small: Annotated[tuple[str, ...], Parameter(help=SMALL, **MANY)] = DEFAULT_SMALL
     judge: Annotated[tuple[str, ...], Parameter(help=JUDGE, **MANY)] = ()
 
     @property
@@ -123,25 +120,17 @@ class EngineFlags(ServerFlags):
         """True if one of the models ships with the library."""
         return any("bundled:" in spec for spec in (*self.big, *self.small))
 
-    @property
-    def tunnel(self) -> bool:
-        """True if one of the models is of the harder bundled pair."""
-        return any("bundled:tunnel-" in spec for spec in (*self.big, *self.small))
+    def for_methods(self, methods: Sequence[Method]) -> EngineFlags:
+        """Returns the flags with the bundled models that the methods need.
 
-    def for_task(self, name: str, methods: Sequence[Method]) -> EngineFlags:
-        """Returns the flags; the task `tunnel` has the harder pair by default.
-
-        A model of that pair gets the other one. The small model is the one that was trained to ask where a method needs that, and the
-        judge a reward model likewise. Models of other kinds stay as they are. Raises `UsageError` for a method with a reward of another
-        kind, unless a judge is given.
+        By default the small model is the one that was trained to ask where a method needs that, and the judge is the reward model
+        likewise. Models that the user named stay, and nothing is added beside models of other kinds. Raises `UsageError` for a method
+        with a reward of another kind, unless a judge is given.
         """
-        chosen = {"big": self.big, "small": self.small}
-        given = {role: specs for role, specs in chosen.items() if specs != (BUNDLED[role],)}
-        if name != "tunnel" or not all(spec.startswith("bundled:tunnel-") for specs in given.values() for spec in specs):
+        if not all(spec.startswith("bundled:") for spec in (*self.big, *self.small)):
             return self
-        small = ASKING if any(method.needs_training for method in methods) else TUNNEL["small"]
-        roles = {"big": (TUNNEL["big"],), "small": (small,), **given}
-        return replace(self, **roles, judge=self.judge or _reward_model(methods))
+        asks = self.small is DEFAULT_SMALL and any(method.needs_training for method in methods)  # an equal tuple is the user's
+        return replace(self, small=(ASKING,) if asks else self.small, judge=self.judge or _reward_model(methods))
 
     @property
     def specs(self) -> dict[str, str]:

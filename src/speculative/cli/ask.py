@@ -36,12 +36,8 @@ STDIN = "\0-"
 """The replacement of a lone `-`, which the parser would take for a flag; no argument can hold a NUL."""
 
 FOREIGN = (
-    "the bundled pair solves only short stories in the words of its problems that hold a number and end in a question "
-    "`How many … ?` (docs/data-card.md; `speculative problems` lists them); name real models with --big and --small"
-)
-FOREIGN_TUNNEL = (
-    "the harder bundled pair solves only problems of `speculative problems --task tunnel` and of their kind (docs/data-card.md); "
-    "name real models with --big and --small"
+    "the bundled pair solves only problems in the form and the words of its own, which tell numbers and then ask "
+    "`How many … ?` or `What is … ?` (docs/data-card.md; `speculative problems` lists them); name real models with --big and --small"
 )
 
 EASY = (2, 3)
@@ -95,21 +91,19 @@ def ask(
 ) -> int:
     """Let the pair write one chain of thought, and its answer, for a problem."""
     made = build(method, params, with_)
-    text = _text(problem, settings.seed, "tunnel" if engines.tunnel else "stories")
+    text = _text(problem, settings.seed)
     prepared = settings.problem(text)
     if trace:
         check_writable(trace)
     known = problems.find(text)
-    if engines.tunnel and not (known and known.task == "tunnel"):
-        warn(FOREIGN_TUNNEL)
-    elif engines.bundled and not engines.tunnel and not problems.is_similar(text):
+    if engines.bundled and not problems.is_similar(text):
         warn(FOREIGN)
-    return _run(prepared, made, engines, known.answer if known else None, json, trace)
+    return _run(prepared, made, engines.for_methods([made]), known.answer if known else None, json, trace)
 
 
-def _text(problem: str | None, seed: int, task: problems.BundledTask) -> str:
+def _text(problem: str | None, seed: int) -> str:
     if problem is None:
-        return random.Random(seed).choice([one for one in problems.problems(task=task) if one.level in EASY]).problem
+        return random.Random(seed).choice([one for one in problems.problems() if one.level in EASY]).problem
     if problem != STDIN:
         return problem
     return read_stdin()

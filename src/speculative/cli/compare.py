@@ -57,8 +57,8 @@ def compare(
     set: Annotated[problems.Set, Parameter(help="benchmark, or tuning for the choice of settings", group=WORK)] = "benchmark",
     task: Annotated[
         problems.BundledTask,
-        Parameter(help="stories, or tunnel for the harder bundled pair", group=WORK),
-    ] = "stories",
+        Parameter(help="tunnel, or stories for short stories", group=WORK),
+    ] = problems.DEFAULT_TASK,
     prices: PriceFlags = DEFAULT_PRICES,
     control: ControlFlags = DEFAULT_CONTROLS,
     hardware: HardwareFlags = DEFAULT_HARDWARE,
@@ -74,7 +74,7 @@ def compare(
     """
     rivals, available = parse_methods(methods), problems.problems(set, task)
     hardware.load()
-    engines = engines.for_task(task, [rival.method for rival in rivals])
+    engines = engines.for_methods([rival.method for rival in rivals])
     if limit > len(available):
         warn(f"--limit {limit}: the set {set} has {len(available)} problems; all of them are used")
     chosen, price_list, problem = problems.spread(available, limit), prices.load(engines), settings.problem("each bundled problem")

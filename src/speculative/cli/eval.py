@@ -113,7 +113,7 @@ def eval(  # noqa: A001  the command's name
     if not 0 <= tolerance < 1:
         raise UsageError(f"tolerance must be at least 0 and less than 1, got {tolerance}; 0.001 allows a difference of a thousandth")
     if not target.endswith(grid.ENDINGS):
-        engines = engines.for_task(target, [build(method, params, with_)])
+        engines = engines.for_methods([build(method, params, with_)])
     extractor, price_list = Extractor(extract_with) if extract_with else None, prices.load(engines)
     problem = settings.problem("each problem of the task")
     specs = engines.specs | ({"extract_with": extract_with} if extract_with else {})

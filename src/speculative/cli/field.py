@@ -124,7 +124,7 @@ def with_presets(methods: Sequence[Any], presets: Sequence[str]) -> list[Any]:
 
     Methods that are there already with equal parameters are left out.
     """
-    labels = {one.label for one in Grid.model_validate({"tasks": ["stories"], "methods": [*methods]}).specs()}
+    labels = {one.label for one in Grid.model_validate({"tasks": ["tunnel"], "methods": [*methods]}).specs()}
     return [*methods, *(preset for preset in presets if parse_method(preset).label not in labels)]
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from speculative.cli._flags import parse_count, parse_int
 from speculative.cli._output import open_console, write_json
-from speculative.evaluate.problems import BundledTask, Set, chosen
+from speculative.evaluate.problems import DEFAULT_TASK, BundledTask, Set, chosen
 
 
 def problems(
@@ -19,7 +19,7 @@ def problems(
     limit: Annotated[int | None, Parameter(name=("--limit", "--n"), converter=parse_count, help="limit of their number")] = None,
     seed: Annotated[int | None, Parameter(converter=parse_int, help="seed of a random order")] = None,
     set: Annotated[Set, Parameter(help="benchmark for comparing methods, tuning for choosing settings")] = "benchmark",
-    task: Annotated[BundledTask, Parameter(help="stories, or tunnel for the problems of the harder pair")] = "stories",
+    task: Annotated[BundledTask, Parameter(help="tunnel, or stories for short stories")] = DEFAULT_TASK,
     json: Annotated[bool, Parameter(help="print a JSON list of objects", negative=(), show_default=False)] = False,
 ) -> int:
     """List the bundled problems: id, problem, answer, level."""

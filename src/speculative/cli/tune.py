@@ -16,7 +16,7 @@ from speculative.cli._output import check_writable
 from speculative.cli._tuning import run_plan, save_preset, show_choice
 from speculative.errors import SpeculativeError, UsageError
 from speculative.evaluate import tasks
-from speculative.evaluate.problems import TaskProblem, spread
+from speculative.evaluate.problems import DEFAULT_TASK, TaskProblem, spread
 from speculative.evaluate.runner import EvalCell
 from speculative.evaluate.tasks import Task
 from speculative.evaluate.tune.candidates import parse_sweeps
@@ -83,7 +83,7 @@ def tune(
     spec, sweeps = _read_method(method), parse_sweeps(sweep)
     wanted = parse_target(target or DEFAULT) if target or not sweep else None
     chosen_task, loaded = _load(task, data, limit)
-    engines = engines.for_task(chosen_task.name, [build(*spec)])
+    engines = engines.for_methods([build(*spec)])
     loaded_prices = prices.load(engines)
     if wanted:
         wanted.check_unit(view_unit(cost, loaded_prices), cost)
@@ -136,7 +136,7 @@ def _load(name: str | None, data: Path | None, limit: int) -> tuple[Task, list[T
 
     These are the bundled tuning problems unless the user named others.
     """
-    task = tasks.task(name or ("gsm8k" if data else "stories"))
+    task = tasks.task(name or ("gsm8k" if data else DEFAULT_TASK))
     if task.dataset is None and data is None:
         available = tasks.bundled_problems(task, "tuning")
     else:

@@ -20,11 +20,9 @@ from speculative.redaction import read_secret, redact
 
 ROLES: tuple[Role, ...] = get_args(Role)
 BUNDLED = {"big": "bundled:big", "small": "bundled:small"}
-TUNNEL = {"big": "bundled:tunnel-big", "small": "bundled:tunnel-small"}
-"""The harder pair, the default of the task `tunnel`."""
-ASKING, REWARD = "bundled:tunnel-asking", "bundled:tunnel-reward"
-"""Its small model that was trained to ask for big, and its reward model."""
-SHIPPED = (*BUNDLED.values(), *TUNNEL.values(), ASKING, REWARD)
+ASKING, REWARD = "bundled:asking", "bundled:reward"
+"""The small model that was trained to ask for big, and the reward model."""
+SHIPPED = (*BUNDLED.values(), ASKING, REWARD)
 """The specs of all models that ship with the library."""
 
 Spec = str | Sequence[str]

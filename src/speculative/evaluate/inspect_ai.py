@@ -1,6 +1,6 @@
 """Registers our model provider, tasks, scorer and reducer with inspect-ai.
 
-inspect eval speculative/stories --model speculative/random_switch -M switch_ratio=4
+inspect eval speculative/tunnel --model speculative/random_switch -M switch_ratio=4
 """
 
 from __future__ import annotations

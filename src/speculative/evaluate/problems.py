@@ -18,8 +18,9 @@ from speculative.evaluate.grading.choices import Kind
 Set = Literal["benchmark", "tuning"]
 SETS: tuple[Set, ...] = get_args(Set)
 FILES = {"benchmark": "problems.jsonl", "tuning": "tuning.jsonl"}
-BundledTask = Literal["stories", "tunnel"]
-FOLDERS: dict[BundledTask, tuple[str, ...]] = {"stories": ("bundled",), "tunnel": ("bundled", "tunnel")}
+BundledTask = Literal["tunnel", "stories"]
+DEFAULT_TASK: BundledTask = "tunnel"
+FOLDERS: dict[BundledTask, tuple[str, ...]] = {"tunnel": ("bundled",), "stories": ("bundled", "stories")}
 """The folder of each task's problem files."""
 SIZE = 500
 REINSTALL = "install speculative-reasoning again"
@@ -31,20 +32,20 @@ KNOWN_WORDS = 0.9
 class TaskProblem(msgspec.Struct, frozen=True):
     """A problem of a task, with its gold answer.
 
-    `level` is the task's own grouping; for stories it is about the number of steps. `kind` is the kind of grading; None stands for
-    grading by a harness.
+    `level` is the task's own grouping; bundled problems of a higher one have more steps. `kind` is the kind of grading; None
+    stands for grading by a harness.
     """
 
     id: str
     problem: str
     answer: str
     level: int | str = ""
-    task: str = "stories"
+    task: str = DEFAULT_TASK
     kind: Kind | None = "integer"
 
 
 @cache
-def problems(name: Set = "benchmark", task: BundledTask = "stories") -> tuple[TaskProblem, ...]:
+def problems(name: Set = "benchmark", task: BundledTask = DEFAULT_TASK) -> tuple[TaskProblem, ...]:
     """Returns all problems of a task's set, by level.
 
     Methods are compared on `benchmark`, settings are chosen on `tuning`.
@@ -71,7 +72,7 @@ def chosen(
     level: int | None = None,
     n: int | None = None,
     seed: int | None = None,
-    task: BundledTask = "stories",
+    task: BundledTask = DEFAULT_TASK,
 ) -> list[TaskProblem]:
     """Returns the first `n` problems of a set, or `n` random ones with a seed.
 
@@ -113,14 +114,15 @@ def find(text: str) -> TaskProblem | None:
 def is_similar(text: str) -> bool:
     """Returns True if the bundled pair may solve a text.
 
-    Such a text holds a number, ends in a question `How many … ?`, and shares nine of ten words with the bundled problems.
+    Such a text tells a number, then asks `How many … ?` or `What is … ?`, and shares nine of ten words with the bundled problems.
     """
     words = re.findall(r"[^\W\d_]+", text.lower())
-    asks = re.search(r"\bhow many\b[^.?!]*\?\s*$", text.lower())
-    known = sum(word in _tokenizer() for word in words)
-    return bool(asks and re.search(r"\d", text) and known >= KNOWN_WORDS * len(words))
+    asks = re.search(r"\d.*[.\n].*\b(?:how many|what is)\b[^.?!]*\?\s*$", text.lower(), re.DOTALL)
+    known = sum(word in _known_words() for word in words)
+    return bool(asks and known >= KNOWN_WORDS * len(words))
 
 
 @cache
-def _tokenizer() -> frozenset[str]:
-    return frozenset(word for name in SETS for problem in problems(name) for word in re.findall(r"[a-z]+", problem.problem.lower()))
+def _known_words() -> frozenset[str]:
+    texts = (problem.problem for task in FOLDERS for name in SETS for problem in problems(name, task))
+    return frozenset(word for text in texts for word in re.findall(r"[a-z]+", text.lower()))

@@ -142,7 +142,7 @@ class FieldFile(_Strict):
         }
 
     def _cut(self, limit: int) -> dict[str, Any]:
-        tasks = [{"task": "stories", "limit": CUT_PROBLEMS}]
+        tasks = [{"task": "tunnel", "limit": CUT_PROBLEMS}]
         return {**self._common(limit), "tasks": tasks, "epochs": 1, "max_tokens": min(limit, CUT_TOKENS), "temperature": 0.0}
 
     def _common(self, limit: int) -> dict[str, Any]:

@@ -19,7 +19,6 @@ class Bundled(Dialect):
     answer_instruction = ""
     rewrite_instruction = "Rewrite the reasoning, shorter."
     judge_cue = "Score: "
-    judges_at_once = False
     judges_with_two_scores = True
     follow_up = " End with a question."
 

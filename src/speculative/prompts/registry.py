@@ -15,7 +15,6 @@ from speculative.prompts.dialect import Dialect
 from speculative.prompts.nonthinking import ChatMLPlain, Gemma
 from speculative.prompts.qwen3 import Qwen3
 from speculative.prompts.think import Think
-from speculative.prompts.tunnel import Tunnel
 
 GROUP: Final = "speculative.dialects"
 
@@ -30,7 +29,7 @@ DETECTABLE: Final = (
 )
 """The dialects that a tokenizer reveals, in the order in which they are tried."""
 
-DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Dialect(), Bundled(), Tunnel(), Chat(), *DETECTABLE)}
+DIALECTS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Dialect(), Bundled(), Chat(), *DETECTABLE)}
 """The built-in dialects by name."""
 
 

@@ -31,16 +31,13 @@ CONTEST = (
 
 def examples(engines: Iterable[str]) -> list[Example]:
     """Returns problems that fit the engines with these names."""
-    names = list(engines)
-    if not all(name.startswith("bundled:") for name in names):
-        return list(CONTEST)
-    return bundled_examples("tunnel/problems.jsonl" if any("tunnel" in name for name in names) else "problems.jsonl")
+    return bundled_examples() if all(name.startswith("bundled:") for name in engines) else list(CONTEST)
 
 
 @cache
-def bundled_examples(file: str) -> list[Example]:
+def bundled_examples() -> list[Example]:
     """Returns the first bundled problem of some levels."""
-    path = files("speculative").joinpath("bundled", *file.split("/"))
+    path = files("speculative").joinpath("bundled", "problems.jsonl")
     problems = [msgspec.json.decode(line, type=Example) for line in path.read_bytes().splitlines()]
     firsts = (next((problem for problem in problems if problem.level == level), None) for level in LEVELS)
     return [problem for problem in firsts if problem]

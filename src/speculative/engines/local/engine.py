@@ -53,7 +53,7 @@ class BundledEngine:
 
     @classmethod
     def open(cls, source: str | Path, *, cache_bytes: int | None = None, context: int | None = None, threads: int = 1) -> BundledEngine:
-        """Loads a shipped model, as `big` or `tunnel-small`, or a folder.
+        """Loads a shipped model, as `big` or `reward`, or a folder.
 
         `context` sets fewer positions than the model has. More `threads` help an engine that works alone. Raises `WeightsError`.
         """
@@ -61,17 +61,16 @@ class BundledEngine:
         from speculative.engines.local.model import Model
         from speculative.engines.local.worker import Worker
         from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
-        from speculative.engines.tokenizers.loader import shipped_dialect
 
         ours = f"bundled:{source}" in SPECS
-        folder = SHIPPED.joinpath(*str(source).split("-")) if ours else Path(source)
+        folder = SHIPPED / source if ours else Path(source)
         if not folder.is_dir():
-            raise WeightsError(f"{folder}: there is no such model folder; name `big`, `small` or a folder that holds a model")
+            raise WeightsError(f"{folder}: there is no such model folder; name {', '.join(SPECS)} or a folder that holds a model")
         tokenizer = ByteBpeTokenizer(folder / "tokenizer.json")
         name = f"bundled:{source if ours else folder.name}"
         cache_bytes = default_cache_bytes() if cache_bytes is None else cache_bytes
         opened = cls(name, tokenizer, Worker(name, Model(folder, context, threads), cache_bytes))
-        opened.folder, opened.dialect = folder, shipped_dialect(tokenizer) or "bundled"
+        opened.folder = folder
         opened._reward_ids = _read_reward_ids(folder)
         if opened._reward_ids:
             opened.abilities = REWARD_ABILITIES
@@ -148,7 +147,7 @@ class BundledEngine:
         All tokens that were read are prompt tokens, none is a scored one.
         """
         if not self._reward_ids:
-            raise EngineError(f"{self.name}: the model gives no rewards; bundled:tunnel-reward does")
+            raise EngineError(f"{self.name}: the model gives no rewards; bundled:reward does")
         if not texts:
             return []
         own = CallStats()

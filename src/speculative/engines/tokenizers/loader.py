@@ -14,11 +14,8 @@ from speculative.prompts import detect_dialect
 from speculative.redaction import read_secret
 
 FILE = "tokenizer.json"
-SHIPPED = {
-    dialect: Path(__file__).parents[2].joinpath("bundled", *folder, FILE)
-    for dialect, folder in (("bundled", ("big",)), ("tunnel", ("tunnel", "big")))
-}
-"""The tokenizers that ship with the library, by the dialect of their models."""
+SHIPPED = Path(__file__).parents[2] / "bundled" / "big" / FILE
+"""The tokenizer of all models that ship with the library."""
 
 
 def find(source: str) -> Path:
@@ -62,17 +59,13 @@ def _read(path: Path) -> Tokenizer:
 
 def dialect_of(tokenizer: Tokenizer) -> str:
     """Returns the dialect that belongs to a tokenizer. Raises `UsageError`."""
-    return shipped_dialect(tokenizer) or detect_dialect(tokenizer)
+    return "bundled" if _is_shipped(tokenizer) else detect_dialect(tokenizer)
 
 
-def shipped_dialect(tokenizer: Tokenizer) -> str | None:
-    """Returns the dialect of the models that ship with this tokenizer, if any do."""
+def _is_shipped(tokenizer: Tokenizer) -> bool:
     from speculative.engines.tokenizers.byte_bpe import ByteBpeTokenizer
 
-    for dialect, path in SHIPPED.items():
-        if path.is_file() and ByteBpeTokenizer(path).fingerprint == tokenizer.fingerprint:
-            return dialect
-    return None
+    return SHIPPED.is_file() and ByteBpeTokenizer(SHIPPED).fingerprint == tokenizer.fingerprint
 
 
 def _json(path: Path) -> dict[str, Any]:
