@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from easy import EASY
 
 START = """
 import asyncio, multiprocessing, sys
 from speculative import Pair, asolve, solve
 
-P = "Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?"
 """
+START += f"P = {EASY!r}\n"
 RUN = """
 if __name__ == "__main__":
     before = solve(P, "small_only").text

@@ -113,9 +113,9 @@ WRITERS = [("big", "big_only"), ("small", "small_only"), ("big", "random_switch"
 
 @pytest.mark.parametrize(("role", "method"), WRITERS)
 def test_a_reward_model_in_the_place_of_a_writer_is_named_before_the_first_call(role: str, method: str) -> None:
-    pair = Pair.open(**{role: "bundled:tunnel-reward"})  # type: ignore[arg-type]
+    pair = Pair.open(**{role: "bundled:reward"})  # type: ignore[arg-type]
     *wrappers, name = method.split("*")
-    with pytest.raises(UnsupportedMethodError, match=f"with the {role} model, and bundled:tunnel-reward cannot continue"):
+    with pytest.raises(UnsupportedMethodError, match=f"with the {role} model, and bundled:reward cannot continue"):
         pair.check(build(name, {}, wrappers))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from easy import EASY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from profiles import examples, quick_cases
@@ -97,8 +98,7 @@ def test_questions_prefills_idle_wrappers_and_listeners_change_no_token(case: st
 
 @pytest.mark.parametrize("case", quick_cases(["big_only", "chunks", "steps"]))
 def test_on_the_bundled_pair_a_watched_chain_is_the_same(case: str) -> None:
-    question = "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?"
-    problem, method = Problem.of(question, max_tokens=300, seed=5), build(*CASES[case])
+    problem, method = Problem.of(EASY, max_tokens=300, seed=5), build(*CASES[case])
 
     async def both() -> tuple[Result, Result]:
         async with Pair(BundledEngine.open("big"), BundledEngine.open("small")) as pair:

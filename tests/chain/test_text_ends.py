@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from easy import EASY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from profiles import examples, quick_cases
@@ -25,9 +26,8 @@ from speculative.testing import ScriptedEngine
 from speculative.tower import TowerEngine
 from speculative.trace.events import Cancelled, Wrote
 
-PROBLEM = "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?"
 TAKE_OVER = str(Path(__file__).parents[2] / "examples" / "methods" / "take_over.py")
-DOUBT = {"doubt": "40|32"}
+DOUBT = {"doubt": "40|48"}
 RUNS: list[tuple[str, dict[str, Any], str]] = [
     ("mentor", {}, "bundled:small"),
     (TAKE_OVER, DOUBT, "bundled:small"),
@@ -60,14 +60,14 @@ def test_a_slow_predicate_changes_no_token_and_no_count(name: str, params: dict[
     for ask in (says_yes, slowly):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(text_stream, "_says_yes", ask)
-            found.append(outcome(solve(PROBLEM, build(name, params), pair=Pair.open(small=small), seed=1, max_produced=cap)))
+            found.append(outcome(solve(EASY, build(name, params), pair=Pair.open(small=small), seed=1, max_produced=cap)))
     assert found[0] == found[1]
     assert cap is None or sum(produced for role, (_, produced) in found[0][3].items() if "/" not in role) <= cap
 
 
 async def test_a_paced_stream_writes_no_token_before_the_one_before_is_taken() -> None:
     engine = BundledEngine.open("small")
-    prefix, plain = engine.tokenizer.encode(PROBLEM), Decoding(30, temperature=1, seed=4)
+    prefix, plain = engine.tokenizer.encode(EASY), Decoding(30, temperature=1, seed=4)
     stats, beside, taken = CallStats(), CallStats(), list[int]()
     async for delta in engine.stream(prefix, Decoding(30, temperature=1, seed=4, paced=True), key="", stats=stats):
         taken += delta.ids
@@ -81,7 +81,7 @@ async def test_a_paced_stream_writes_no_token_before_the_one_before_is_taken() -
 
 async def test_a_paced_stream_that_nobody_reads_on_lets_others_write() -> None:
     engine = BundledEngine.open("small")
-    prefix, stats = engine.tokenizer.encode(PROBLEM), CallStats()
+    prefix, stats = engine.tokenizer.encode(EASY), CallStats()
     stream = engine.stream(prefix, Decoding(30, temperature=1, seed=4, paced=True), key="", stats=stats)
     await anext(stream)
     async with asyncio.timeout(60):  # the error in place of a test that never ends
@@ -342,6 +342,6 @@ class Quiet(Method):
 
 
 def test_early_exit_leaves_the_stop_strings_of_its_method() -> None:
-    plain, watched = (solve(PROBLEM, Quiet(), seed=3, wrappers=wrappers) for wrappers in ([], ["early_exit(agree=9)"]))
+    plain, watched = (solve(EASY, Quiet(), seed=3, wrappers=wrappers) for wrappers in ([], ["early_exit(agree=9)"]))
     assert watched.reasoning == plain.reasoning
     assert watched.usage["big"].kept_tokens == plain.usage["big"].kept_tokens

@@ -7,6 +7,7 @@ from math import log
 from typing import Any
 
 import pytest
+from easy import EASY
 from strategies import Chunked, Recorded, Verbs, chain_of, check_books, check_result, kinds, scripted_pair
 from waiting import until
 
@@ -550,7 +551,7 @@ async def test_all_of_it_replays_and_reads_back(listener: Any, tmp_path: Any) ->
 
 
 async def test_all_of_it_runs_on_the_bundled_pair_and_replays() -> None:
-    problem = Problem.of("Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?", max_tokens=200, seed=3)
+    problem = Problem.of(EASY, max_tokens=200, seed=3)
     async with Pair(BundledEngine.open("big"), BundledEngine.open("small")) as pair:
         result = await run(problem, Verbs(script=everything), pair)
         check_books(result.trace)

@@ -65,8 +65,8 @@ def test_the_same_seed_gives_the_same_chain(cli):
 
 def test_the_default_problem_is_a_bundled_one(cli):
     asked = [cli("ask", "--seed", seed).out for seed in (1, 1, 2)]
-    assert asked[0].partition("\n")[0] == asked[1].partition("\n")[0] != asked[2].partition("\n")[0]
-    assert asked[0].partition("\n")[0] in {stated.problem for stated in problems()}
+    assert asked[0] == asked[1] != asked[2]
+    assert any(asked[0].startswith(stated.problem) for stated in problems())
 
 
 @pytest.mark.slow
@@ -114,7 +114,7 @@ def test_other_problems_are_warned_of_on_the_bundled_pair(cli):
 
 def test_a_story_in_other_words_is_warned_of_its_words(cli):
     ran = cli("ask", "Ann has 40 pens. She gives 8 pens to Tom. How many pens does Ann have now?")
-    assert "in the words of its problems" in ran.one_line()
+    assert "in the form and the words of its own" in ran.one_line()
     assert "`speculative problems`" in ran.err
 
 

@@ -292,4 +292,4 @@ def test_an_interrupted_evaluation_shows_the_finished_part(process, here, number
 def test_compare_notes_its_provenance_too(cli, here):
     rows_of(cli("compare", "--methods", "big_only", "--limit", 2, "--out", "run", "--json"))
     (noted,) = Run(here / "run").provenance
-    assert (noted["door"], noted["methods"], noted["tasks"]["stories"]["problems"]) == ("compare", ["big_only"], 2)
+    assert (noted["door"], noted["methods"], noted["tasks"]["tunnel"]["problems"]) == ("compare", ["big_only"], 2)

@@ -9,7 +9,9 @@ from speculative.engines.options import EngineOptions
 from speculative.evaluate.lm_eval.arguments import read
 from speculative.settings import Settings
 
-JUDGED = ("--judge", "bundled:big", "--method", "lookahead", "--same", "judge")
+WARM = ("--temperature", 2, "--top-p", 1)
+"""At this temperature two models seldom write the same step, so a judge is asked whether two steps say the same."""
+JUDGED = ("--judge", "bundled:big", "--method", "lookahead", "--same", "judge", *WARM)
 COSTS = ("prompt_tokens", "produced_tokens", "discarded_tokens")
 
 
@@ -33,7 +35,7 @@ def test_ask_and_show_have_a_row_for_the_judge(cli, tmp_path):
 
 
 def test_compare_has_columns_and_costs_of_the_judge(cli, tmp_path):
-    argv = ["compare", "--judge", "bundled:big", "--methods", "lookahead(same=judge),big_only", "--limit", 2, "--max-tokens", 120]
+    argv = ["compare", "--judge", "bundled:big", "--methods", "lookahead(same=judge),big_only", "--limit", 2, "--max-tokens", 120, *WARM]
     ran = cli(*argv, "--no-controls", "--out", tmp_path / "run")
     assert "judge read" in ran.out
     assert "judge s" in ran.out
@@ -56,13 +58,14 @@ def test_without_a_judge_the_tables_have_no_column_for_it(cli):
 def test_a_grid_names_the_judge(cli, tmp_path):
     pytest.importorskip("yaml")
     grid = tmp_path / "grid.yaml"
-    grid.write_text("tasks: [stories]\nmethods: ['lookahead(same=judge)']\nlimit: 3\njudge: bundled:big\ncontrols: false\n")
+    sampling = "limit: 3\nmax_tokens: 200\ntemperature: 2\ntop_p: 1\n"
+    grid.write_text(f"tasks: [tunnel]\nmethods: ['lookahead(same=judge)']\n{sampling}judge: bundled:big\ncontrols: false\n")
     (row,) = json.loads(cli("eval", grid, "--json", "--out", tmp_path / "run").out)
     check_judge(row["usage"])
 
 
 def test_a_method_without_its_judge_is_told_the_flag(cli):
-    ran = cli("ask", "--method", "reward_guided")
+    ran = cli("ask", "--method", "reward_guided", "--big", "random_switch(bundled:small,bundled:big)")
     assert "reward_guided needs an engine for the role judge; give one with --judge" in ran.one_line()
 
 

@@ -88,7 +88,8 @@ def test_defaults_are_in_the_help_of_ask(cli):
     told = " ".join(cli("ask", "--help").out.replace("│", " ").split())
     assert "--temperature FLOAT sampling temperature; 0 is greedy [default: 0.6]" in told
     assert "[default: 0.95]" in told
-    assert "[default: bundled:big; bundled:tunnel-big for the task tunnel]" in told
+    assert "[default: bundled:big]" in told
+    assert "[default: bundled:small, or bundled:asking beside bundled:big where" in told
 
 
 def test_version(cli):

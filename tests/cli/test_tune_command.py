@@ -5,6 +5,7 @@ import signal
 import tomllib
 
 import pytest
+from easy import easy_lines
 from test_signals import waited_for
 
 from speculative.cli.serve import _with_preset
@@ -13,7 +14,6 @@ from speculative.runs.folder import Run
 from speculative.serve.request import RequestReader
 from speculative.settings import Settings
 
-STORY = "Mia has {} beads. She gets 4 beads. How many beads does Mia have now?"
 SMALL = ["tune", "likelihood_verify", "--limit", 4, "--max-tokens", 600, "--target", "accuracy within 20 points of big_only"]
 
 
@@ -41,7 +41,7 @@ def test_the_choice_is_a_preset_that_other_commands_take(cli, here):
     label = told["choice"]["label"]
     spec = f"@{told['preset']}"
     assert json.loads(cli("ask", "--method", spec, "--json").out)["params"]["threshold"] == preset["params"]["threshold"]
-    (row,) = json.loads(cli("eval", "stories", "--method", spec, "--limit", 1, "--no-controls", "--json").out)
+    (row,) = json.loads(cli("eval", "tunnel", "--method", spec, "--limit", 1, "--no-controls", "--json").out)
     assert row["label"] == label
     (row,) = json.loads(cli("compare", "--methods", f"{spec}", "--limit", 1, "--no-controls", "--json").out)
     assert row["label"] == label
@@ -66,8 +66,9 @@ def test_a_sweep_compares_values_and_percentiles_on_all_problems(cli):
     assert all(one["percentiles"]["threshold"] >= 0 for one in told["candidates"])
 
 
-def test_a_target_out_of_reach_is_an_error_behind_the_table(cli):
-    ran = cli("tune", "random_switch", "--limit", 4, "--sweep", "big_share=0.5", "--target", "at most 1% big tokens", "--max-tokens", 600)
+def test_a_target_out_of_reach_is_an_error_behind_the_table(cli, here):
+    (here / "mine.jsonl").write_text(easy_lines(4))
+    ran = cli("tune", "random_switch", "--data", "mine.jsonl", "--sweep", "big_share=0.5", "--target", "at most 1% big tokens")
     assert ran.code == 1
     assert "big_share=0.5" in ran.out
     assert "no setting that was run keeps the bound 'at most 1% big tokens'" in ran.err.splitlines()[-1]
@@ -116,14 +117,13 @@ def test_the_table_of_a_policy_is_a_file_with_its_provenance(cli, here, monkeypa
 
 def test_a_grid_takes_presets(cli, here):
     (here / "mine.toml").write_text('method = "likelihood_verify"\n[params]\nthreshold = -0.3\n')
-    (here / "grid.yaml").write_text('tasks: [stories]\nmethods: ["@mine.toml", {method: "@mine.toml", measure: [min]}]\nlimit: 1\n')
-    rows = json.loads(cli("eval", "grid.yaml", "--no-controls", "--json").out)
+    (here / "grid.yaml").write_text('tasks: [tunnel]\nmethods: ["@mine.toml", {method: "@mine.toml", measure: [min]}]\nlimit: 1\n')
+    rows = json.loads(cli("eval", "grid.yaml", "--no-controls", "--json", "--max-tokens", 60).out)
     assert [row["label"] for row in rows] == ["likelihood_verify(threshold=-0.3)", "likelihood_verify(threshold=-0.3, measure=min)"]
 
 
 def test_your_own_problems(cli, here):
-    rows = [{"problem": STORY.format(n), "answer": str(n + 4)} for n in range(8, 12)]
-    (here / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (here / "mine.jsonl").write_text(easy_lines(4))
     ran = cli("tune", "likelihood_verify", "--data", "mine.jsonl", "--target", "at most 100% big tokens", "--json", "--max-tokens", 600)
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
@@ -132,8 +132,7 @@ def test_your_own_problems(cli, here):
 
 
 def test_problems_with_wrong_answers_give_no_preset(cli, here):
-    rows = [{"problem": STORY.format(n), "answer": "900"} for n in range(8, 10)]
-    (here / "wrong.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (here / "wrong.jsonl").write_text(easy_lines(2, answer="900"))
     ran = cli("tune", "likelihood_verify", "--data", "wrong.jsonl", "--max-tokens", 200)
     assert ran.code == 2
     assert "big_only must solve a tuning problem, got none of 1 right; check the answers of the problems" in ran.err
@@ -170,7 +169,7 @@ class TestMistakes:
             (["likelihood_verify", "--sweep", "step_tokens=p5"], "a percentile needs recorded scores"),
             (["likelihood_verify(threshold=x)"], "threshold must be a number, got 'x'"),
             (["vote*likelihood_verify"], "has a wrapper"),
-            (["reward_guided"], "judge"),
+            (["advantage"], "must have a judge that foresees"),
             (["big_only"], "no parameter that is chosen here"),
             (["likelihood_verify", "--task", "nothing"], "unknown task"),
             (["likelihood_verify", "--data", "none.jsonl"], "none.jsonl"),
@@ -184,7 +183,7 @@ class TestMistakes:
         assert told in ran.one_line()
 
     def test_a_folder_of_other_problems_is_refused(self, cli, here):
-        assert cli("eval", "stories", "--limit", 2, "--no-controls", "--out", "there").code == 0
+        assert cli("eval", "tunnel", "--limit", 2, "--no-controls", "--out", "there").code == 0
         assert "other problems" in cli("tune", "likelihood_verify", "--out", "there").one_line()
 
     def test_scores_that_do_not_differ_are_told(self, cli):

@@ -17,7 +17,7 @@ SHOWN = re.compile(
 )
 """A problem: the argument of a call or a command, a field of a request, or a quoted question."""
 
-OTHER = re.compile(r"--(?:big|small|tunnel)|tunnel", re.IGNORECASE)
+OTHER = re.compile(r"--(?:big|small)")
 """A line with these says that other models than the bundled pair solve the problem."""
 
 

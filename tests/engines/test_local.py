@@ -315,8 +315,9 @@ async def test_what_cannot_be_asked_is_an_error_of_that_call_alone(small: Bundle
     for name, value in wrong.items():
         with pytest.raises(EngineError, match=f"{name}={value} is out of range"):
             await one(small, prompt, changed(SAMPLED, **{name: value}))
-    for ids in ([512], [-1]):
-        with pytest.raises(EngineError, match=f"id {ids[0]} is not in the vocabulary of 512"):
+    size = small._worker.model.shape.vocabulary
+    for ids in ([size], [-1]):
+        with pytest.raises(EngineError, match=f"id {ids[0]} is not in the vocabulary of {size}"):
             await one(small, ids, SAMPLED)
         with pytest.raises(EngineError, match="not in the vocabulary"):
             await small.score([prompt], [ids], key="", stats=CallStats())

@@ -1,6 +1,7 @@
 """The evaluation loop, its seeds and its samples."""
 
 import pytest
+from easy import easy_problems
 from strategies import Mortal
 
 from speculative import EngineError, Pair, Problem
@@ -20,7 +21,7 @@ SCRIPT = "Let us see.\n\nSo it is.</think>\n\nThe answer is \\boxed{174}."
 async def run_cells(pair, spec, stated, problem, *, epochs=1, chains=1, engines=None):
     """Runs the methods on the problems, in memory. Returns the samples in the order in which they were kept."""
     store = MemoryStore()
-    cells = [EvalCell(task("stories"), one, stated, problem, epochs=epochs, engines=engines) for one in parse_methods(spec)]
+    cells = [EvalCell(task("tunnel"), one, stated, problem, epochs=epochs, engines=engines) for one in parse_methods(spec)]
     await EvalRunner.on(pair, store, chains=chains).run_cells(cells)
     return store.samples
 
@@ -52,7 +53,7 @@ async def test_a_chain_that_one_model_finished_alone_says_so():
 
 async def test_cached_tokens_of_other_chains_are_counted():
     async with Pair.open() as pair:
-        samples = await run_cells(pair, "big_only,vote(ballots=2)*big_only", spread(problems(), 1), Problem.of("x"), epochs=2)
+        samples = await run_cells(pair, "big_only,vote(ballots=2)*big_only", easy_problems(1), Problem.of("x"), epochs=2)
     first, *others = [sample.shared_cache_tokens["big"] for sample in samples]
     assert first == 0
     assert all(shared > 0 for shared in others)
@@ -62,7 +63,7 @@ async def test_a_chain_costs_the_same_after_others_of_the_same_words():
     async def cost(spec: str) -> tuple[int, float]:
         async with Pair.open() as pair:
             engines = {"big": "bundled:big", "small": "bundled:small"}
-            samples = await run_cells(pair, spec, spread(problems(), 2), Problem.of("x"), engines=engines)
+            samples = await run_cells(pair, spec, easy_problems(2), Problem.of("x"), engines=engines)
         chains = [sample for sample in samples if sample.label == "random_switch(big_share=0.5)"]
         return total_usage(sample.usage for sample in chains)["big"].cached_tokens, costs(chains)["flops"].chain
 

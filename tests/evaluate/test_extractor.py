@@ -71,7 +71,7 @@ async def test_a_malformed_reply_is_an_error(pointing):
 
 
 async def test_the_extractor_is_asked_only_if_the_grader_finds_nothing(pointing, tmp_path):
-    stated = problems()[:2]
+    stated = problems(task="stories")[:2]
 
     def script(seen, seed):
         answer = "\n\nI get 174 in the end" if "131 beads" in seen else "\n\nIt is \\boxed{248}"

@@ -115,8 +115,9 @@ def test_a_file_without_problems_is_an_error(tmp_path, content):
         load(task("aime24"), tmp_path / "none.jsonl")
 
 
-def test_stories_are_those_that_ship():
-    assert load(task("stories")) == list(problems())
+def test_bundled_tasks_are_those_that_ship():
+    assert load(task("tunnel")) == list(problems())
+    assert load(task("stories")) == list(problems(task="stories"))
     assert len({prompt_hash(one) for one in TASKS.values()}) == 2
     assert data_hash(problems()) != data_hash(problems()[1:]) != data_hash(problems("tuning")[1:])
 

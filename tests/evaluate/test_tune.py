@@ -8,6 +8,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from easy import easy_problems
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
@@ -16,8 +17,8 @@ from strategies import babble
 
 from speculative import Pair, Problem
 from speculative.errors import UsageError
-from speculative.evaluate.problems import problems
-from speculative.evaluate.runner import EvalCell, EvalRunner
+from speculative.evaluate.problems import TaskProblem, problems
+from speculative.evaluate.runner import EvalCell, EvalRunner, MemoryStore
 from speculative.evaluate.tasks import TASKS
 from speculative.evaluate.tune.candidates import between, make_spec, parse_sweeps, percentile, percentile_of, threshold_at
 from speculative.evaluate.tune.plan import TunePlan, split_problems
@@ -257,12 +258,12 @@ def test_smalls_gate_and_questions_are_not_replayed() -> None:
 def plan_of(
     folder: RunFolder, method: str, count: int, target: str | None = "accuracy within 10 points of big_only", **more: Any
 ) -> TunePlan:
-    some = problems("tuning")[:: 500 // count][:count]
+    some = more.pop("some", None) or easy_problems(count)
     tuning, held_out = split_problems(some, 0.5, 0) if target else (list(some), [])
-    problem = Problem.of("each", max_tokens=600)
+    problem = Problem.of("each", max_tokens=300)
 
     def cell(one: Any, chosen: Any) -> EvalCell:
-        return EvalCell(TASKS["stories"], one, chosen, problem)
+        return EvalCell(TASKS["tunnel"], one, chosen, problem)
 
     values: dict[str, Any] = {"params": {}, "sweeps": {}, "candidates": 8, **more}
     goal = parse_target(target) if target else None
@@ -289,9 +290,9 @@ def test_a_target_in_another_unit_is_refused() -> None:
     ("method", "values"),
     quick_cases(
         [
-            ("entropy_switch", ["0.5", "0.05"]),
-            ("likelihood_verify", ["-1", "-0.5", "-0.02"]),
-            ("best_step", ["-0.5", "-0.2"]),
+            ("entropy_switch", ["4", "3.5", "0.05"]),  # no entropy lies between the first two
+            ("likelihood_verify", ["-9", "-8", "-0.02"]),
+            ("best_step", ["-9", "-8", "-0.2"]),
         ]
     ),
 )
@@ -336,9 +337,24 @@ def test_the_choice_is_held_against_the_target_and_reported_on_other_problems(tm
     assert again.held_out == choice.held_out
 
 
+def _right(some: list[TaskProblem], method: str) -> set[str]:
+    """The ids of the problems that a method solves."""
+
+    async def work() -> set[str]:
+        store = MemoryStore()
+        cell = EvalCell(TASKS["tunnel"], make_spec(method, {}), some, Problem.of("each", max_tokens=300))
+        await EvalRunner.on(bundled_pair(), store, chains=8).run_cells([cell])
+        return {sample.problem for sample in store.samples if sample.correct}
+
+    return asyncio.run(work())
+
+
 @pytest.mark.slow
 def test_a_strict_bound_is_looked_for_among_settings_with_more_of_big(tmp_path: Path) -> None:
-    choice = chosen(tmp_path, "entropy_switch", 16, target="accuracy within 0 points of big_only")
+    some = [one for one in problems("tuning") if one.level == 1][:24]
+    right = {name: _right(some, name) for name in ("big_only", "small_only")}
+    hard = [one for one in some if one.id in right["big_only"] - right["small_only"]][:6]
+    choice = chosen(tmp_path, "entropy_switch", some=hard, target="accuracy within 0 points of big_only")
     shares = [one.candidate.percentiles["threshold"] for one in choice.candidates]
     assert min(shares) < 15  # of the scores are below: big gets nine of ten steps
     assert choice.best.figures.accuracy == max(one.figures.accuracy for one in choice.candidates)

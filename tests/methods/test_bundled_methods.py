@@ -34,6 +34,8 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 """Methods with parameters that suit chains of a few steps."""
 
+EASIEST = sorted(problems("tuning"), key=lambda one: (one.level, len(one.problem)))[:12]
+
 
 def working(trace: Trace) -> set[str]:
     """The roles that wrote, scored or replied for the thinking."""
@@ -44,8 +46,8 @@ def working(trace: Trace) -> set[str]:
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_both_models_do_something_and_the_chain_is_answered(name: str) -> None:
     worked = set[str]()
-    for number, problem in enumerate(problems("tuning")[100:108]):
-        result = solve(problem.problem, name, seed=number, max_tokens=1500, **METHODS[name])
+    for number, problem in enumerate(EASIEST):
+        result = solve(problem.problem, name, seed=number, max_tokens=600, **METHODS[name])
         check_books(result.trace)
         assert result.finish_reason == "stop"
         assert result.answer

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from easy import EASY
 from profiles import quick_cases
 from strategies import check_result, kept_by_author, scripted_pair
 
@@ -102,8 +103,7 @@ def test_reward_steps_keep_what_the_judge_likes() -> None:
 def test_an_example_runs_on_the_bundled_pair(name: str) -> None:
     async def solved() -> Result:
         async with Pair(BundledEngine.open("big"), BundledEngine.open("small")) as pair:
-            question = "Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?"
-            return await run(Problem.of(question, max_tokens=250, seed=2), by_path(name), pair)
+            return await run(Problem.of(EASY, max_tokens=250, seed=2), by_path(name), pair)
 
     result = asyncio.run(solved())
     assert result.usage["small"].produced_tokens > 0
@@ -111,13 +111,10 @@ def test_an_example_runs_on_the_bundled_pair(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", ["", "tunnel-"])
-def test_step_check_keeps_steps_of_both_models_of_a_bundled_pair(pair: str) -> None:
-    question = problems(task="tunnel" if pair else "stories")[0].problem
-
+def test_step_check_keeps_steps_of_both_models_of_the_bundled_pair() -> None:
     async def solved() -> Result:
-        async with Pair(BundledEngine.open(f"{pair}big"), BundledEngine.open(f"{pair}small")) as engines:
-            return await run(Problem.of(question, max_tokens=600, seed=1), by_path("step_check"), engines)
+        async with Pair.open() as engines:
+            return await run(Problem.of(problems()[0].problem, max_tokens=600, seed=1), by_path("step_check"), engines)
 
     kept = kept_by_author(asyncio.run(solved()).trace)
     assert kept["small"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from easy import EASY
 from msgspec import structs
 
 from speculative import Pair, Problem, Trace, solve
@@ -30,7 +31,7 @@ def record(method: str, wrappers: tuple[str, ...] = ()) -> Trace:
     pair: Any = bundled_pair()
     if method in JUDGED:
         pair = Pair(**pair, judge=ScriptedEngine("", name="judge", rewards=lambda text: 0.5))
-    return solve("Sofia has 14 stickers and buys 9 more. How many has she?", method, pair=pair, wrappers=wrappers, max_tokens=90).trace
+    return solve(EASY, method, pair=pair, wrappers=wrappers, max_tokens=90).trace
 
 
 @pytest.mark.parametrize(("method", "wrappers"), [*((name, ()) for name in registry.names()), *WRAPPED])

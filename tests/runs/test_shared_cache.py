@@ -1,13 +1,13 @@
 """Cached tokens of other chains: every method pays for the tokens that it computes alone."""
 
 import pytest
+from easy import EASY
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles import quick_cases
 
 from speculative import Pair, Problem
 from speculative.chain.prefix_memory import KEPT, PrefixMemory
-from speculative.evaluate.problems import problems
 from speculative.methods.registry import build
 from speculative.runner import run
 from speculative.runs.shared_cache import shared_cache_tokens
@@ -23,7 +23,7 @@ SPECS = {
 
 async def charged(pair, name, wrappers=()):
     """By role: the prompt tokens that a chain computed, and those that it is charged for."""
-    result = await run(Problem.of(problems()[60].problem, seed=3), build(name, SPECS.get(name, {}), wrappers=wrappers), pair)
+    result = await run(Problem.of(EASY, seed=3), build(name, SPECS.get(name, {}), wrappers=wrappers), pair)
     shared = shared_cache_tokens(result.trace)
     computed = {role: cost.prompt_tokens - cost.cached_tokens for role, cost in result.usage.items() if cost.requests}
     return computed, {role: tokens + shared[role] for role, tokens in computed.items()}

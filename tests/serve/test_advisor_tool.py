@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 import pytest
+from easy import EASY
 from openai import BadRequestError, OpenAI
 from serving import Broken, pair, serving
 
@@ -13,8 +14,7 @@ from speculative import Pair
 from speculative.settings import Preset
 from speculative.testing import ScriptedEngine
 
-PROBLEM = "Mia has 12 apples. She buys 4 boxes with 3 apples each. How many apples does Mia have now?"
-MESSAGES = [{"role": "user", "content": PROBLEM}]
+MESSAGES = [{"role": "user", "content": EASY}]
 ANTHROPIC = {"type": "advisor_20260301", "name": "advisor", "model": "big", "max_uses": 2, "max_tokens": 1024}
 OPENROUTER = {"type": "openrouter:advisor", "parameters": {"model": "big", "max_completion_tokens": 50}}
 FORCED = {"tool_choice": "required"}
@@ -33,7 +33,9 @@ def client(bundled):
 
 
 def ask(client, tool, **rest):
-    return client.chat.completions.create(**{"model": "speculative", "messages": MESSAGES, "tools": [tool], "seed": 1, **rest})
+    return client.chat.completions.create(
+        **{"model": "speculative", "messages": MESSAGES, "tools": [tool], "seed": 1, "max_tokens": 200, **rest}
+    )
 
 
 @pytest.mark.parametrize("tool", [ANTHROPIC, OPENROUTER], ids=["anthropic", "openrouter"])
@@ -91,7 +93,7 @@ def test_a_stream_begins_before_the_chain_is_written():
 
 
 def test_a_response_is_advised_streamed_and_not(client):
-    options = {"model": "speculative", "input": PROBLEM, "tools": [ANTHROPIC], "tool_choice": "required", "extra_body": {"seed": 1}}
+    options = {"model": "speculative", "input": EASY, "tools": [ANTHROPIC], "tool_choice": "required", "extra_body": {"seed": 1}}
     whole = client.responses.create(**options)
     assert (whole.status, whole.speculative["method"], len(whole.speculative["advice"])) == ("completed", "advisor", 1)
     assert [tool["type"] if isinstance(tool, dict) else tool.type for tool in whole.tools] == ["advisor_20260301"]
@@ -158,7 +160,7 @@ def test_options_that_change_no_reply_are_listed(client):
     ],
 )
 def test_what_cannot_be_honoured_is_refused_in_one_sentence(client, tools, told):
-    for create, asked in ((client.chat.completions.create, {"messages": MESSAGES}), (client.responses.create, {"input": PROBLEM})):
+    for create, asked in ((client.chat.completions.create, {"messages": MESSAGES}), (client.responses.create, {"input": EASY})):
         with pytest.raises(BadRequestError) as raised:
             create(model="speculative", tools=tools, **asked)
         message = raised.value.body["message"]

@@ -1,6 +1,7 @@
 """`max_tokens` is a hard limit at every door, whatever the prompt and the models' text look like."""
 
 import pytest
+from easy import EASY
 from profiles import quick_cases
 from serving import pair, serving
 
@@ -48,9 +49,8 @@ def test_chats_never_exceed_max_tokens(babbling, limit, model):
 @pytest.mark.parametrize("limit", [1, 8, 12, 16, 20, 64, 200])
 @pytest.mark.parametrize("method", ["big_only", "random_switch"])
 async def test_the_bundled_pair_never_exceeds_max_tokens(limit, method):
-    problem = "Mia has 8 apples. She buys 6 more. How many apples does Mia have now?"
     opened = bundled_pair()
-    result = await asolve(problem, method=method, pair=opened, seed=1, max_tokens=limit)
+    result = await asolve(EASY, method=method, pair=opened, seed=1, max_tokens=limit)
     encode = opened["big"].tokenizer.encode
     assert len(encode(result.reasoning)) + len(encode(result.text)) <= limit
 

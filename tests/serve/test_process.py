@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from easy import EASY
 
 from speculative.cli import run
 from speculative.engines.vllm import guard
@@ -19,7 +20,7 @@ from speculative.engines.vllm import guard
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "speculative", "serve"]
 SCRIPT = [sys.executable, str(ROOT / "scripts/spec_service.py")]
-ASK = {"messages": [{"role": "user", "content": "Ann has 3 pens. She buys 4 pens. How many pens does Ann have now?"}]}
+ASK = {"messages": [{"role": "user", "content": EASY}]}
 
 
 @contextmanager
