@@ -23,8 +23,8 @@ from training.asking.labels import Labelled, supervise, thinking
 from training.asking.rollouts import reinforce, reward
 from training.asking.rows import Row, Span, load, save
 
-BIG, SMALL, ASKING = "bundled:tunnel-big", "bundled:tunnel-small", "bundled:tunnel-asking"
-HARD = [one for one in problems("tuning", "tunnel") if one.level == 5]
+BIG, SMALL, ASKING = "bundled:big", "bundled:small", "bundled:asking"
+HARD = [one for one in problems("tuning") if one.level == 3]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_labelled_chain_has_a_tag_before_each_part_that_big_had_to_write(
 ) -> None:
     trace = labelled[0]
     made = build(method)
-    tokenizer = BundledEngine.open("tunnel-small").tokenizer
+    tokenizer = BundledEngine.open("small").tokenizer
     row = supervise(made, "the problem", trace, tokenizer)
     assert row.problem == f"the problem\n{made.hint}"  # type: ignore[attr-defined]
     big = [piece.text for piece in thinking(trace) if piece.author == "big" and piece.text]
@@ -72,7 +72,7 @@ def test_a_labelled_chain_has_a_tag_before_each_part_that_big_had_to_write(
 
 
 def test_a_chain_with_advice_is_all_written_by_small_behind_its_tag(labelled: tuple[Trace, Trace]) -> None:
-    row = supervise(build("advisor"), "the problem", labelled[1], BundledEngine.open("tunnel-small").tokenizer)
+    row = supervise(build("advisor"), "the problem", labelled[1], BundledEngine.open("small").tokenizer)
     places = [place for place, span in enumerate(row.spans) if span.text == "<advice>\n"]
     assert places
     for place in places:
@@ -114,7 +114,7 @@ def test_rows_are_read_as_they_were_written_and_a_damaged_line_is_told(tmp_path:
 def test_a_small_model_learns_its_tag_from_labels_and_goes_on_with_rollouts(tmp_path: Path) -> None:
     from training.asking.make import main
 
-    own = Path(shutil.copytree(SHIPPED / "tunnel" / "small", tmp_path / "own"))
+    own = Path(shutil.copytree(SHIPPED / "small", tmp_path / "own"))
     told = tmp_path / "problems.jsonl"
     told.write_text("".join(json.dumps({"problem": one.problem, "answer": one.answer}) + "\n" for one in HARD[:8]))
     rows, first, rollouts, second = (tmp_path / name for name in ("labels.jsonl", "first", "rollouts.jsonl", "second"))
@@ -127,7 +127,7 @@ def test_a_small_model_learns_its_tag_from_labels_and_goes_on_with_rollouts(tmp_
 
     def hands_off(folder: Path) -> int:
         async def whole() -> int:
-            async with Pair(BundledEngine.open("tunnel-big"), BundledEngine.open(folder)) as pair:
+            async with Pair(BundledEngine.open("big"), BundledEngine.open(folder)) as pair:
                 found = [
                     await asolve(Problem.of(row.problem.rpartition("\n")[0], sampling=Sampling(temperature=0.0)), "handoff", pair=pair)
                     for row in handed

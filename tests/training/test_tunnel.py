@@ -107,7 +107,7 @@ def test_conditions_are_checked_in_the_order_in_which_the_text_names_them() -> N
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "split"), [("problems", "benchmark"), ("tuning", "tuning")])
 def test_the_shipped_problems_of_counting_still_have_their_texts_and_answers(name: str, split: Split) -> None:
-    path = files("speculative").joinpath("bundled", "tunnel", f"{name}.jsonl")
+    path = files("speculative").joinpath("bundled", f"{name}.jsonl")
     shipped = [row for row in map(json.loads, path.read_text().splitlines()) if row["family"] == "counting"]
     drawn = [drawn for drawn in held_out(split) if drawn.family == "counting"]
     assert [(row["problem"], row["answer"]) for row in shipped] == [(one.text, str(one.answer)) for one in drawn]
