@@ -27,8 +27,8 @@ def test_the_sweep_is_a_grid():
     assert {cell[3].name for cell in cells} == {"big_only", "small_only", "random_switch", "logprob_subselect"}
 
 
-def test_all_methods_are_in_the_grid_of_stories():
-    cells = read(ROOT / "examples/stories.yaml", file_settings()).cells(ROOT / "examples")
+def test_all_methods_are_in_the_grid_of_the_bundled_problems():
+    cells = read(ROOT / "examples/tunnel.yaml", file_settings()).cells(ROOT / "examples")
     assert {name for name in names() if "judge" not in registered()[name].needs} <= {cell[3].name for cell in cells}
     assert all(any(cell[3].name.startswith(f"{wrapper}*") for cell in cells) for wrapper in names(wrappers=True))
 
@@ -36,6 +36,6 @@ def test_all_methods_are_in_the_grid_of_stories():
 @pytest.mark.slow
 def test_the_sweep_runs_in_small(tmp_path):
     text = (ROOT / "examples/seed.yaml").read_text()
-    (tmp_path / "seed.yaml").write_text(text.replace("[aime24_nofigures, openai_math, gpqa_diamond]", "[stories]"))
+    (tmp_path / "seed.yaml").write_text(text.replace("[aime24_nofigures, openai_math, gpqa_diamond]", "[tunnel]"))
     small = "--big bundled:big --small bundled:small --limit 1 --epochs 1 --max-tokens 400 --no-controls"
-    assert "stories" in shell(f"speculative eval seed.yaml {small}", tmp_path)
+    assert "tunnel" in shell(f"speculative eval seed.yaml {small}", tmp_path)

@@ -32,7 +32,7 @@ An error is one line on standard error. Exit codes: 0 success, 1 failure (of an 
 second Ctrl-C ends the command at once. Without a terminal there are no control codes, and labels instead of colours name the
 authors; `NO_COLOR` does the same at a terminal.
 
-The bundled pair solves texts like the bundled problems: with a number, a question `How many … ?` at the end, and nine of ten words
+The bundled pair solves texts like the bundled problems: numbers, then a question `How many … ?` or `What is … ?`, and nine of ten words
 that occur in them. Other problems get a warning.
 """
 COMPARISON = """
