@@ -114,16 +114,19 @@ def split_spec(text: str, at: str) -> list[str]:
 
     Empty parts are left out. A quote begins a value: `plans="a,b"`.
     """
-    parts, depth, quoted, escaped = [""], 0, False, False
-    for character in text:
+    parts, begin, last = list[str](), 0, ""
+    depth, quoted, escaped = 0, False, False
+    for place, character in enumerate(text):
         if character == '"' and not escaped:
-            quoted = not quoted and parts[-1].rstrip().endswith("=")
+            quoted = not quoted and last == "="
         escaped = quoted and character == "\\" and not escaped
         depth += 0 if quoted else (character == "(") - (character == ")")
         if character == at and depth == 0 and not quoted:
-            parts.append("")
-        else:
-            parts[-1] += character
+            parts.append(text[begin:place])
+            begin, last = place + 1, ""
+        elif not character.isspace():
+            last = character
+    parts.append(text[begin:])
     return [part.strip() for part in parts if part.strip()]
 
 
