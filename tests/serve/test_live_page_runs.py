@@ -205,7 +205,7 @@ async def test_prices_and_command_lines_are_those_of_the_service(browser, tmp_pa
     file = tmp_path / "prices.toml"
     row = "{prompt = 1.0, cached = 1.0, produced = 1.0}"
     file.write_text(f'[api]\ncurrency = "CHF"\n[api.prices]\nbig = {row}\nsmall = {row}\n', encoding="utf-8")
-    with serving(prices=file, big=["bundled:tunnel-big"], small=["http://10.0.0.7:8000/v1"]) as served:
+    with serving(prices=file, big=["bundled:small"], small=["http://10.0.0.7:8000/v1"]) as served:
         tab = await opened(browser, served, link())
         await tab.ask()
         await tab.page.wait_for_selector(".run-view.done")
@@ -213,7 +213,7 @@ async def test_prices_and_command_lines_are_those_of_the_service(browser, tmp_pa
         assert "CHF" in await figure.inner_text()
         assert await figure.get_attribute("title") == "at the service's own prices"
         await tab.page.locator(".copy").get_by_role("button", name="command line").click()
-        await expect(tab.page.locator(".copied pre")).to_contain_text('--big bundled:tunnel-big --small "$SPECULATIVE_SMALL"')
+        await expect(tab.page.locator(".copied pre")).to_contain_text('--big bundled:small --small "$SPECULATIVE_SMALL"')
 
 
 async def trace_of(page):

@@ -44,6 +44,6 @@ def test_a_file_of_prices_that_cannot_be_read_keeps_the_service_from_starting(tm
 
 def test_a_command_line_names_other_engines_but_no_address():
     assert methods_of()["pair"] == {}
-    found = methods_of(big=["bundled:tunnel-big"], small=["http://10.0.0.7:8000/v1"])
-    assert found["pair"] == {"big": "bundled:tunnel-big", "small": "$SPECULATIVE_SMALL"}
+    found = methods_of(big=["bundled:small"], small=["http://10.0.0.7:8000/v1"])
+    assert found["pair"] == {"big": "bundled:small", "small": "$SPECULATIVE_SMALL"}
     assert "10.0.0.7" not in str(found)

@@ -73,8 +73,8 @@ describe("a command line", () => {
 
   it("names the engines of another pair", () => {
     const ask = { method: "big_only", messages: [{ role: "user" as const, content: "Hm?" }] };
-    const pair = { big: "bundled:tunnel-big", small: "$SPECULATIVE_SMALL" };
-    expect(commandLine(ask, pair)).toBe("speculative ask 'Hm?' --method big_only --big bundled:tunnel-big --small \"$SPECULATIVE_SMALL\"");
+    const pair = { big: "bundled:small", small: "$SPECULATIVE_SMALL" };
+    expect(commandLine(ask, pair)).toBe("speculative ask 'Hm?' --method big_only --big bundled:small --small \"$SPECULATIVE_SMALL\"");
   });
 });
 
