@@ -1,1 +1,1 @@
-"""How the bundled pair is made, from nothing, by one command (see README.md)."""
+"""How the bundled models are made, from nothing (see README.md)."""

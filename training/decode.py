@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from training.model import BIG, SMALL, Attend, Model
+from training.model import Attend, Model, shape_of
 from training.tokenizer import END
 
 ROWS = {"cpu": 512, "cuda": 8192}
@@ -57,10 +58,8 @@ class Cached(Attend):
 
 def load(folder: Path) -> tuple[Model, Tokenizer]:
     """An exported model, as it ships."""
-    weights = {name: w.float() for name, w in load_file(folder / "model.safetensors").items()}
-    shape = BIG if weights["model.embed_tokens.weight"].shape[1] == BIG.width else SMALL
-    model = Model(shape)
-    model.load_state_dict(weights)
+    model = Model(shape_of(json.loads((folder / "config.json").read_text())))
+    model.load_state_dict({name: w.float() for name, w in load_file(folder / "model.safetensors").items()})
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 

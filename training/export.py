@@ -13,7 +13,6 @@ from tokenizers import Tokenizer
 from training import graph
 from training import tokenizer as tokens
 from training.model import Model
-from training.stories import records
 
 GENERATION = {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "max_new_tokens": 1024}
 
@@ -36,15 +35,6 @@ def export(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     for path in part.iterdir():
         path.replace(folder / path.name)
     part.rmdir()
-
-
-def export_problems(folder: Path) -> None:
-    """Write the two problem files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, split in (("problems", "benchmark"), ("tuning", "tuning")):
-        part = folder / f".{name}.part"
-        part.write_text("".join(json.dumps(row) + "\n" for row in records(split)))  # type: ignore[arg-type]
-        part.replace(folder / f"{name}.jsonl")
 
 
 def write(path: Path, content: dict[str, object]) -> None:

@@ -27,7 +27,7 @@ class Shape:
     inner: int
     heads: int
     kv_heads: int
-    vocabulary: int = 512
+    vocabulary: int
 
     def config(self) -> dict[str, object]:
         """The same as Hugging Face's `config.json` says it."""
@@ -42,8 +42,10 @@ class Shape:
         }  # fmt: skip
 
 
-SMALL = Shape(width=128, layers=2, inner=256, heads=2, kv_heads=2)
-BIG = Shape(width=256, layers=8, inner=704, heads=4, kv_heads=2)
+def shape_of(config: dict[str, int]) -> Shape:
+    """The size of a model by its configuration."""
+    names = ("hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size")
+    return Shape(*(config[name] for name in names))
 
 
 def rotation(positions: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,26 +1,10 @@
-"""Slips: wrong steps, made up to look like what a small model writes."""
+"""Slips: results that are a little wrong, as a small model writes them."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
 
-from training.stories import LARGEST, Operation, Story
-from training.wordings import Kind
-
-MISREADINGS: dict[Kind, Kind] = {
-    "gain": "lose", "lose": "gain", "gain_groups": "lose_groups", "lose_groups": "gain_groups",
-    "times": "share", "share": "times",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Slip:
-    """A written step: its words, its equations, the value it ends on."""
-
-    words: str
-    equations: str
-    value: int
+from training.stories import LARGEST
 
 
 def misreckon(rng: random.Random, right: int, left: int = 0, sign: str = "") -> int:
@@ -53,47 +37,3 @@ def without_carry(left: int, amount: int, sign: str) -> int:
     pairs = zip(f"{left:03d}", f"{amount:03d}", strict=True)
     columns = [int(a) + int(b) if sign == "+" else int(a) - int(b) for a, b in pairs]
     return int("".join(str(column % 10) for column in columns))
-
-
-def misread(rng: random.Random, story: Story, index: int) -> Operation:
-    """Another operation than the story's: a wrong number, the opposite, or the next one."""
-    operation = story.operations[index]
-    how = rng.random()
-    if how < 0.2 and index + 1 < story.level:
-        return story.operations[index + 1]
-    if how < 0.4:
-        return replace(operation, kind=MISREADINGS[operation.kind])
-    if operation.grouped and how < 0.7:
-        return replace(operation, b=max(2, operation.b + rng.choice((-2, -1, 1, 2))))
-    if operation.grouped or operation.sign in "*/":
-        return replace(operation, a=max(2, operation.a + rng.choice((-2, -1, 1, 2))))
-    if how < 0.7:
-        return replace(operation, a=max(1, rng.choice(story.operations).amount))
-    return replace(operation, a=max(1, misreckon(rng, operation.a)))
-
-
-def slip(rng: random.Random, story: Story, index: int, value: int) -> Slip:
-    """A wrong step for operation `index` after `value`."""
-    right = story.operations[index]
-    meant = right.apply(value)
-    while True:
-        operation, source = right, value
-        how = rng.random()
-        if how < 0.2:
-            operation = misread(rng, story, index)
-        elif how < 0.3:
-            source = misreckon(rng, value)
-        product = operation.amount
-        if how >= 0.3 and operation.grouped and rng.random() < 0.4:
-            product = misreckon(rng, product)
-        amount = product if operation.grouped else operation.a
-        after = Operation({"+": "gain", "-": "lose", "*": "times", "/": "share"}[operation.sign], max(1, amount)).apply(source)
-        if after is None:
-            after = max(0, min(LARGEST, source // max(1, amount) if operation.sign == "/" else source - amount))
-        if how >= 0.3 and product == operation.amount:
-            after = misreckon(rng, after, source, operation.sign)
-        if after == meant:
-            continue
-        groups = f"{operation.a}*{operation.b}={product}, " if operation.grouped else ""
-        equations = f"{groups}{source}{operation.sign}{amount}={after}"
-        return Slip(operation.words(story.pronoun), equations, after)

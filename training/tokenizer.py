@@ -1,17 +1,12 @@
-"""The pair's tokenizer: byte-level BPE of 512 tokens, one token a digit."""
+"""Byte-level BPE, one token a digit."""
 
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from training.documents import BIG_DIET, QUESTION, REWRITE
-from training.writer import AGAIN, CHECK, SCORE, WAIT
-
-SIZE = 512
 # Qwen2's split: every digit alone, and the full stop together with the blank line that ends a step.
 SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 END_OF_TEXT, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -33,15 +28,6 @@ TEMPLATE = """\
     {{- '<|im_start|>assistant\\n<think>\\n' }}
 {%- endif %}
 """
-
-
-def train(seed: int, documents: int = 6000) -> Tokenizer:
-    """Learn the merges from documents of every kind."""
-    rng = random.Random(f"tokenizer/{seed}")
-    texts = ["".join(text for text, _ in BIG_DIET.document(rng, 1.0)) for _ in range(documents)]
-    # Fixed phrases are rare in the mix and would stay in pieces.
-    texts += [f"{WAIT}{AGAIN}", f"{REWRITE}{QUESTION}", CHECK, SCORE] * (documents // 2)
-    return learn(texts, SIZE)
 
 
 def learn(texts: list[str], size: int) -> Tokenizer:

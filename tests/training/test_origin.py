@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
 
-from training.batches import CHUNK, Course
-from training.documents import BIG_DIET, SMALL_DIET, Sampled, solve
 from training.log import tell
 from training.origin import OtherOriginError, claim
-from training.stories import draw
+from training.tunnel.batches import Course
+from training.tunnel.documents import BIG_DIET, SMALL_DIET, solve
 
-TOKENIZER = Path(__file__).parents[2] / "src" / "speculative" / "bundled" / "small" / "tokenizer.json"
-STORY = draw(random.Random(0), 3)
-SLIP = Sampled(STORY, (*STORY.steps()[:1], "wrong"), 7)
-COURSE = Course("x", 3 * CHUNK, 2, BIG_DIET, (SLIP,))
-PLAN = Course("x", 96, 2, BIG_DIET, ())
+PLAN = Course("x", 96, 2, BIG_DIET)
 
 
 def test_what_is_made_of_the_same_is_gone_on_from(tmp_path: Path) -> None:
@@ -41,9 +34,9 @@ def test_what_was_only_begun_leaves_its_place_to_any_other(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        (replace(PLAN, steps=99), "plan.steps was 96, is 99"),
-        (replace(PLAN, diet=SMALL_DIET), "plan.diet.mix.solve was 0.32, is 0.3; "),
-        (replace(PLAN, diet=replace(BIG_DIET, mix={solve: 0.32})), "plan.diet.mix.judge was 0.14, is None; "),
+        (replace(PLAN, ripe=99), "plan.ripe was 96, is 99"),
+        (replace(PLAN, diet=SMALL_DIET), "plan.diet.mix.solve was 0.33, is 0.52; "),
+        (replace(PLAN, diet=replace(BIG_DIET, mix={solve: 0.33})), "plan.diet.mix.judge was 0.21, is None; "),
     ],
 )
 def test_what_was_made_of_something_else_is_refused_and_the_difference_named(tmp_path: Path, other: Course, named: str) -> None:
@@ -67,21 +60,6 @@ def test_what_does_not_say_what_it_was_made_of_is_refused(tmp_path: Path, beside
         (tmp_path / "small.origin.json").write_text(beside)
     with pytest.raises(OtherOriginError, match=r"nothing says what .*small.pt was made of"):
         claim(tmp_path / "small.pt", {"seed": 0})
-
-
-def test_documents_are_told_apart_whatever_makes_them_differ() -> None:
-    tokenizer = Tokenizer.from_file(str(TOKENIZER))
-    merges = json.loads(tokenizer.to_str())
-    merges["model"]["merges"] = merges["model"]["merges"][:-9]
-    others = [
-        COURSE,
-        replace(COURSE, diet=replace(BIG_DIET, watchful=False)),
-        replace(COURSE, sampled=()),
-    ]
-    told = [course.sample(tokenizer) for course in others]
-    told.append(COURSE.sample(Tokenizer.from_str(json.dumps(merges))))
-    assert len(set(told)) == len(told)
-    assert COURSE.sample(tokenizer) == told[0]
 
 
 def test_a_log_takes_back_what_was_describe_data_steps_that_are_taken_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

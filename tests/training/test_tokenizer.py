@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
-from training.documents import BIG_DIET
 from training.stories import records
 
 BUNDLED = Path(__file__).parents[2] / "src" / "speculative" / "bundled"
-ROLES = ("small", "big")
+ROLES = ("small", "big", "asking", "reward")
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +19,9 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.from_file(str(BUNDLED / "big" / "tokenizer.json"))
 
 
-def test_both_models_have_the_same_files() -> None:
+def test_all_models_have_the_same_files() -> None:
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        small, big = ((BUNDLED / role / name).read_bytes() for role in ROLES)
-        assert small == big
+        assert len({(BUNDLED / role / name).read_bytes() for role in ROLES}) == 1
 
 
 @pytest.mark.parametrize("text", [".\n\n", *"0123456789", "<think>", "</think>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"])
@@ -43,16 +40,6 @@ def test_special_tokens_are_dropped_and_think_markers_are_not(tokenizer: Tokeniz
     assert tokenizer.decode(ids, skip_special_tokens=True) == "<think>\nSo</think>\n\n1"
 
 
-def test_a_document_is_the_same_in_pieces_and_whole(tokenizer: Tokenizer) -> None:
-    rng = random.Random(0)
-    for _ in range(300):
-        spans = BIG_DIET.document(rng, 1.0)
-        text = "".join(piece for piece, _ in spans)
-        if "\n\n</think>" in text and "Rewrite" in text:
-            continue  # the two spellings of the empty thinking
-        assert tokenizer.encode(text).ids == [i for piece, _ in spans for i in tokenizer.encode(piece).ids]
-
-
 def test_problems_fit_the_length_that_was_trained(tokenizer: Tokenizer) -> None:
     assert max(len(tokenizer.encode(str(row["problem"])).ids) for row in records("benchmark")) < 250
 
@@ -64,7 +51,7 @@ def test_the_configuration_names_what_servers_look_for(role: str) -> None:
     generation = json.loads((BUNDLED / role / "generation_config.json").read_text())
     tokenizer = Tokenizer.from_file(str(BUNDLED / role / "tokenizer.json"))
     assert config["architectures"] == ["Qwen2ForCausalLM"]
-    assert config["vocab_size"] == tokenizer.get_vocab_size() == 512
+    assert config["vocab_size"] == tokenizer.get_vocab_size() == 768
     assert config["max_position_embeddings"] == 16384
     assert tokenizer.id_to_token(config["eos_token_id"]) == tokens["eos_token"] == "<|im_end|>"
     assert generation["eos_token_id"] == config["eos_token_id"]

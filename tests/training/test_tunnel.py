@@ -317,9 +317,8 @@ def test_chains_have_hundreds_of_tokens_and_a_step_ends_in_one() -> None:
 
 def test_a_batch_predicts_the_next_token_where_it_weighs_and_keeps_verdicts_at_the_ends_of_steps() -> None:
     pytest.importorskip("tokenizers")
-    from training.batches import IGNORE
     from training.tunnel import tokenizer
-    from training.tunnel.batches import NO_VERDICT, encode, lay_out
+    from training.tunnel.batches import IGNORE, NO_VERDICT, encode, lay_out
 
     trained = tokenizer.train(0, 100)
     documents = encode(trained, [judge(begun(seed, "programs", 2)) for seed in range(12)])

@@ -1,4 +1,4 @@
-"""Bars: what the harder pair was meant to reach, beside what was measured.
+"""Bars: what the bundled pair was meant to reach, beside what was measured.
 
 python -m training.tunnel.bars training/tunnel/second/shipped.json
 """

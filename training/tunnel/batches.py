@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from training.batches import CHUNK, IGNORE
 from training.makers import chunks
 from training.tunnel.dialect import RIGHT, WRONG, prompt
 from training.tunnel.documents import Diet, Sampled, asking, sampled_problem, solve
@@ -26,6 +25,8 @@ from training.tunnel.problems import SECOND, Ladder
 from training.tunnel.writer import Span, Spans, Writer
 
 LONGEST = 4096  # tokens of a document
+CHUNK = 32  # steps that are made together, from a seed of their own: a run can go on at any chunk
+IGNORE = -100
 SAMPLED_FROM = 0.5  # share of the ripening after which real wrong steps are mixed in
 REHEARSAL = bool(os.environ.get("TUNNEL_REHEARSAL"))
 """Whether all trainings are too short, and their models too small, to learn anything: to try the commands out."""

@@ -1,4 +1,4 @@
-"""Measure every bar of the harder pair from its shipped files, on a GPU or on a CPU.
+"""Measure every bar of the bundled pair from its shipped files, on a GPU or on a CPU.
 
 python -m training.tunnel.measure --json figures.json --chains chains.jsonl
 
@@ -23,11 +23,10 @@ from statistics import fmean, mean, median
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from training.decode import Cached, score, write
+from training.decode import Cached, load, score, write
 from training.model import Model
 from training.reading import boxed
 from training.stories import held_out as first_stories
@@ -39,7 +38,6 @@ from training.tunnel.documents import rewrite
 from training.tunnel.moves import DeadEndError
 from training.tunnel.problems import LADDERS, SECOND, held_out
 from training.tunnel.reading import Read, read
-from training.tunnel.unpack import shape_of
 from training.tunnel.writer import Writer
 
 TEMPERATURE = 0.6
@@ -47,7 +45,7 @@ LIMIT = 2400
 MOST = 40 if REHEARSAL else LIMIT  # tokens that any measurement writes
 LENGTHS = (0, 200, 400, 700, 1100, LIMIT + 1)
 WHOLE = (0, 1024, 2048, 3072, 4096)
-FOLDER = Path("src/speculative/bundled/tunnel")
+FOLDER = Path("src/speculative/bundled")
 PACED, ROUNDS = 200, 7  # tokens of a timed call, calls
 END_OF_STEP = ".ĊĊ"  # as the vocabulary spells it
 Figures = dict[str, Any]
@@ -65,14 +63,6 @@ def auc(wrong: Sequence[float], right: Sequence[float]) -> float:
     a, b = torch.tensor(wrong), torch.tensor(right).sort().values
     below, upto = torch.searchsorted(b, a), torch.searchsorted(b, a, right=True)
     return round(((below + upto).double() / 2).mean().item() / len(b), 4)
-
-
-def load(folder: Path) -> tuple[Model, Tokenizer]:
-    """An exported model, as it ships."""
-    config = json.loads((folder / "config.json").read_text())
-    model = Model(shape_of(config))
-    model.load_state_dict({name: w.float() for name, w in load_file(folder / "model.safetensors").items()})
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 @torch.inference_mode()
@@ -293,7 +283,7 @@ def rewriting(pair: Pair, problems: Sequence[Problem]) -> Figures:
 
 
 def old_stories(pair: Pair, limit: int) -> Figures:
-    """The first pair's own benchmark, as the family of tales: what a pair that replaces it must know."""
+    """The benchmark of the task `stories`, as the family of tales."""
     stories = random.Random(0).sample(first_stories("benchmark"), limit)
     figures: Figures = {}
     for name in ("big", "small"):

@@ -46,7 +46,7 @@ class Ladder(NamedTuple):
 SECOND = Ladder("second", tuple(LEVELS), 12, tuple(FAMILIES))
 """The ladder of the shipped files and models."""
 THIRD = Ladder("third", (2, 4, 5, 7, 8, 10, 11, 13, 14, 16), 18, (*FAMILIES, "tales"))
-"""A harder one, whose models also know the first pair's stories."""
+"""A harder one, whose models also know the stories of the task `stories`."""
 LADDERS = {ladder.name: ladder for ladder in (SECOND, THIRD)}
 
 

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.batches import IGNORE
 from training.model import Layer, Model, Shape, rotation
-from training.train import CLIP
-from training.tunnel.batches import NO_VERDICT, Batch, bounds_of, longest
+from training.tunnel.batches import IGNORE, NO_VERDICT, Batch, bounds_of, longest
 from training.tunnel.muon import StackedMuon
 from training.tunnel.packed import Packed, positions
 
+CLIP = 1.0
 VERDICT_SHARE = 0.05  # of the loss: the head that tells wrong steps at their ends
 LAYERS_LEFT = 2  # that head stands below so many layers, so that the tokens behind a step can read what it found
 UNRECORDED = 4  # steps before the recording: compilers and optimizers set themselves up in them

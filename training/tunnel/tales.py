@@ -1,4 +1,4 @@
-"""Tales: the first pair's stories, word for word, as a family of this dialect."""
+"""Tales: the stories of the task `stories`, word for word, as a family of this dialect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Tale(Problem):
 
     @property
     def structure(self) -> str:
-        return self.story.structure  # and so in the set that the first pair's stories are in
+        return self.story.structure  # and so in the set that the story is in
 
     @property
     def goal(self) -> str:

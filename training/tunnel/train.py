@@ -12,12 +12,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from training.batches import CHUNK
 from training.log import tell
 from training.model import Model, Shape
 from training.origin import claim, digest
-from training.train import save
-from training.tunnel.batches import BLOCK, Course, batches
+from training.tunnel.batches import BLOCK, CHUNK, Course, batches
 from training.tunnel.documents import Diet
 from training.tunnel.problems import SECOND, Ladder
 from training.tunnel.stepper import Stepper, Trainee, optimizers
@@ -144,3 +142,10 @@ def origin(plan: Plan, tokens: int, seed: int, tokenizer: Tokenizer) -> dict[str
     known = {name: getattr(plan, name) for name in ("name", "shape", "ripe", "flat", "watches", "reward", "matrix_rate", "other_rate")}
     known["ladder"] = plan.ladder.name
     return {"plan": {**known, "diet": plan.diet, "tokens": tokens}, "seed": seed, "tokenizer": digest(tokenizer.to_str())}
+
+
+def save(path: Path, state: dict[str, object]) -> None:
+    """Write a checkpoint so that an interruption leaves the old one whole."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)

@@ -1,6 +1,6 @@
 """Unpack what a session packed into the layout that ships.
 
-python -m training.tunnel.unpack packed src/speculative/bundled/tunnel
+python -m training.tunnel.unpack packed src/speculative/bundled
 """
 
 from __future__ import annotations
@@ -14,16 +14,10 @@ from pathlib import Path
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from training.model import Model, Shape
+from training.model import Model, shape_of
 from training.tunnel.export import export, export_reward
 
 MODELS = ("big", "small", "asking", "reward")
-
-
-def shape_of(config: dict[str, int]) -> Shape:
-    """The size of a model by its configuration."""
-    names = ("hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size")
-    return Shape(*(config[name] for name in names))
 
 
 def unpack(packed: Path, out: Path) -> list[str]:

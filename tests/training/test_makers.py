@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
-from training.batches import Course, batches
-from training.documents import SMALL_DIET
+from training.makers import chunks
 
 ROOT = Path(__file__).parents[2]
 TOKENIZER = ROOT / "src" / "speculative" / "bundled" / "small" / "tokenizer.json"
@@ -24,14 +24,21 @@ TRAINS = """
 import multiprocessing as mp
 import time
 from tokenizers import Tokenizer
-from training.batches import Course, batches
-from training.documents import SMALL_DIET
+from test_makers import Counting
+from training.makers import chunks
 if __name__ == "__main__":
-    made = batches(Tokenizer.from_file({tokenizer!r}), Course("x", 1 << 20, 1, SMALL_DIET, ()), 0)
+    made = chunks(Tokenizer.from_file({tokenizer!r}), Counting(), range(1 << 20), 2, 3)
     next(made)
     print(*[child.pid for child in mp.active_children()], flush=True)
     time.sleep(600)
 """
+
+
+class Counting:
+    """A course whose only step is the number of its chunk."""
+
+    def chunk(self, tokenizer: Tokenizer, number: int) -> Iterator[int]:
+        yield number
 
 
 def lives(pid: int) -> bool:
@@ -42,7 +49,7 @@ def lives(pid: int) -> bool:
 
 
 def test_a_maker_that_dies_is_told() -> None:
-    made = batches(Tokenizer.from_file(str(TOKENIZER)), Course("x", 1 << 20, 1, SMALL_DIET, ()), 0)
+    made = chunks(Tokenizer.from_file(str(TOKENIZER)), Counting(), range(1 << 20), 2, 3)
     next(made)
     for maker in mp.active_children():
         os.kill(maker.pid or 0, signal.SIGKILL)
@@ -54,8 +61,12 @@ def test_a_maker_that_dies_is_told() -> None:
 def test_makers_end_when_their_training_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "trains.py"
     script.write_text(TRAINS.format(tokenizer=str(TOKENIZER)))
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "src", Path(__file__).parent)))
     training = subprocess.Popen(
-        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert training.stdout
     makers = [int(pid) for pid in training.stdout.readline().split()]
