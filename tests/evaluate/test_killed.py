@@ -30,7 +30,7 @@ class Counted(RandomSwitch):
 @pytest.mark.timeout(1200)
 def test_a_killed_evaluation_goes_on(tmp_path):
     (tmp_path / "counted.py").write_text(METHOD)
-    command = [sys.executable, "-m", "speculative", "eval", "stories", "--method", "./counted.py:Counted", "--switch-ratio", "4"]
+    command = [sys.executable, "-m", "speculative", "eval", "tunnel", "--method", "./counted.py:Counted", "--switch-ratio", "4"]
     command += ["--limit", str(PROBLEMS), "--epochs", str(EPOCHS), "--chains", str(CHAINS), "--no-controls", "--out", "run"]
     file = tmp_path / "run" / "samples.jsonl"
     before: list[bytes] = []
