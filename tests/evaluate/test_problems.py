@@ -1,10 +1,12 @@
 """The bundled problems, and the test for similar texts."""
 
+import json
 from collections import Counter
+from importlib.resources import files
 
 import pytest
 
-from speculative.evaluate.problems import SETS, chosen, find, is_similar, problems, spread
+from speculative.evaluate.problems import FOLDERS, SETS, chosen, find, is_similar, problems, spread
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -37,8 +39,18 @@ def test_a_larger_comparison_holds_the_smaller_one():
     assert spread(problems(), None) == spread(problems(), 1000) == list(problems())
 
 
-def test_all_bundled_problems_are_is_similar():
-    assert all(is_similar(problem.problem) for name in SETS for problem in problems(name))
+@pytest.mark.parametrize("limit", [10, 50, 100])
+def test_few_problems_are_of_all_families(limit):
+    path = files("speculative").joinpath("bundled", "problems.jsonl")
+    families = {row["id"]: row["family"] for row in map(json.loads, path.read_text().splitlines())}
+    count = Counter(families[problem.id] for problem in spread(problems(), limit))
+    assert count.keys() == set(families.values())
+    assert max(count.values()) - min(count.values()) <= limit / 10
+
+
+@pytest.mark.parametrize("task", FOLDERS)
+def test_all_bundled_problems_are_similar(task):
+    assert all(is_similar(problem.problem) for name in SETS for problem in problems(name, task))
 
 
 @pytest.mark.parametrize(
@@ -48,6 +60,7 @@ def test_all_bundled_problems_are_is_similar():
         "How many roads must a man walk down?",
         "Mia has 131 beads.",
         "Solve x^2 = 2 for x.",
+        "What is 17 * 23?",
         "There are 3 red dragons beyond the misty mountains near Bergen; how many dragons?",
         "Mia has 3 beads. How many beads does Mia have? Prove it.",
     ],
@@ -56,7 +69,9 @@ def test_other_texts_are_not(text):
     assert not is_similar(text)
 
 
-def test_a_new_story_in_their_words_is():
+def test_a_new_problem_in_their_words_is():
+    assert is_similar("A: Tom has 12 coins.\nB: Tom gives 5 coins to Eva.\nHow many coins does Tom have at the end?")
+    assert is_similar("For k: k = 3 * 8.\nWhat is k?")
     assert is_similar("Tom has 12 coins. He gives 5 coins to Eva. Then he finds 9 coins. How many coins does Tom have now?")
 
 

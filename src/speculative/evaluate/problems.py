@@ -91,7 +91,11 @@ def chosen(
 
 
 def spread(problems: Sequence[TaskProblem], limit: int | None) -> list[TaskProblem]:
-    """Returns `limit` problems spread evenly over the levels. Raises `UsageError`."""
+    """Returns `limit` problems spread evenly over the levels.
+
+    Each level begins three problems further than the level before, so that few bundled problems are of all six families, which stand
+    in turn. Raises `UsageError`.
+    """
     if limit is None or limit >= len(problems):
         return list(problems)
     if limit < 1:
@@ -102,7 +106,11 @@ def spread(problems: Sequence[TaskProblem], limit: int | None) -> list[TaskProbl
     levels = sorted(by_level, key=lambda level: (isinstance(level, str), level))
     each, rest = divmod(limit, len(levels))
     one_more = {levels[place * len(levels) // rest] for place in range(rest)}
-    return [problem for level in levels for problem in by_level[level][: each + (level in one_more)]]
+    found: list[TaskProblem] = []
+    for place, level in enumerate(levels):
+        own, begin = by_level[level], 3 * place % len(by_level[level])
+        found += [*own[begin:], *own[:begin]][: each + (level in one_more)]
+    return found
 
 
 def find(text: str) -> TaskProblem | None:
