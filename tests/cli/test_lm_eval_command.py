@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from easy import easy_problems
 
 import speculative
-from speculative.evaluate.problems import problems, spread
 from speculative.runs.folder import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -98,19 +98,19 @@ def results(out):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A working folder with local data: stories under the names of public tasks."""
+    """A working folder with local data: short problems under the names of public tasks."""
     made = tmp_path_factory.mktemp("lm-eval")
     (made / "data").mkdir()
-    stories = spread(problems(), 10)
+    some = easy_problems(10)
 
     def write(name, rows):
         (made / "data" / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
-    write("aime24_nofigures", [{"problem": one.problem, "answer": one.answer} for one in stories])
-    write("openai_math", [{"problem": one.problem, "answer": one.answer} for one in stories])
+    write("aime24_nofigures", [{"problem": one.problem, "answer": one.answer} for one in some])
+    write("openai_math", [{"problem": one.problem, "answer": one.answer} for one in some])
     options = {"Correct Answer": "Neon", "Incorrect Answer 1": "Iron", "Incorrect Answer 2": "Zinc", "Incorrect Answer 3": "Lead"}
-    write("gpqa_diamond", [{"Question": one.problem, **options} for one in stories[:2]])
-    write("theirs", [{"question": one.problem, "answer": f"It is so.\n#### {one.answer}"} for one in stories])
+    write("gpqa_diamond", [{"Question": one.problem, **options} for one in some[:2]])
+    write("theirs", [{"question": one.problem, "answer": f"It is so.\n#### {one.answer}"} for one in some])
     (made / "own").mkdir()
     file = made / "data" / "theirs.jsonl"
     if find_spec("lm_eval"):

@@ -147,7 +147,7 @@ class Other(ModelAPI):
 async def test_another_model_gets_our_instruction_and_grader(tmp_path):
     init_display_type("none")  # the first display of a process stays
     modelapi(name="other")(Other)
-    task_of_three = build_inspect_task(task("stories"), problems()[:3])
+    task_of_three = build_inspect_task(task("stories"), problems(task="stories")[:3])
     quiet = {"log_realtime": False, "ctl_server": False, "acp_server": False}
     (log,) = await eval_async([task_of_three], model="other/model", log_dir=str(tmp_path), **quiet)
     assert log.status == "success", log.error
@@ -164,7 +164,7 @@ def test_every_task_is_declared():
 
 @pytest.mark.slow
 def test_its_own_command_line_knows_us(tmp_path):
-    command = [str(Path(sys.executable).parent / "inspect"), "eval", "speculative/stories", "--model", "speculative/random_switch"]
+    command = [str(Path(sys.executable).parent / "inspect"), "eval", "speculative/tunnel", "--model", "speculative/random_switch"]
     command += ["-M", "switch_ratio=4", "--limit", "3", "--epochs", "2", "-T", "seed=1", "--display", "plain", "--log-format", "json"]
     told = {**os.environ, "INSPECT_LOG_DIR": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=told, capture_output=True, text=True, timeout=100, check=False)
