@@ -23,6 +23,7 @@ DEFAULT_TASK: BundledTask = "tunnel"
 FOLDERS: dict[BundledTask, tuple[str, ...]] = {"tunnel": ("bundled",), "stories": ("bundled", "stories")}
 """The folder of each task's problem files."""
 SIZE = 500
+FAMILIES = 6
 REINSTALL = "install speculative-reasoning again"
 
 KNOWN_WORDS = 0.9
@@ -93,8 +94,8 @@ def chosen(
 def spread(problems: Sequence[TaskProblem], limit: int | None) -> list[TaskProblem]:
     """Returns `limit` problems spread evenly over the levels.
 
-    Each level begins three problems further than the level before, so that few bundled problems are of all six families, which stand
-    in turn. Raises `UsageError`.
+    Where a level has fewer than six of them, each level begins three problems further than the level before: so few bundled problems
+    are of all six families, which stand in turn. Raises `UsageError`.
     """
     if limit is None or limit >= len(problems):
         return list(problems)
@@ -108,7 +109,8 @@ def spread(problems: Sequence[TaskProblem], limit: int | None) -> list[TaskProbl
     one_more = {levels[place * len(levels) // rest] for place in range(rest)}
     found: list[TaskProblem] = []
     for place, level in enumerate(levels):
-        own, begin = by_level[level], 3 * place % len(by_level[level])
+        own = by_level[level]
+        begin = 3 * place % len(own) if each < FAMILIES else 0
         found += [*own[begin:], *own[:begin]][: each + (level in one_more)]
     return found
 
