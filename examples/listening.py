@@ -3,7 +3,7 @@
 from speculative import solve
 from speculative.trace.events import AnyEvent, Rejected, Rewound, TextDelta
 
-PROBLEM = "Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?"
+PROBLEM = "Begin at 47 and go up by 7. What is the first number that leaves 0 when divided by 5?"
 
 
 def listen(happened: AnyEvent | TextDelta) -> None:

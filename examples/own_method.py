@@ -17,5 +17,5 @@ class EveryThird(Method):
 
 
 if __name__ == "__main__":
-    result = solve("Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?", EveryThird(every=2))
+    result = solve("Begin at 47 and go up by 7. What is the first number that leaves 0 when divided by 5?", EveryThird(every=2))
     print(result.reasoning, result.text, sep="\n")

@@ -7,7 +7,7 @@ from speculative import Pair, Trace, solve
 from speculative.trace.replay import ReplayEngine
 
 pair = Pair.open()
-result = solve("Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?", "random_switch", pair=pair, seed=3)
+result = solve("Begin at 47 and go up by 7. What is the first number that leaves 0 when divided by 5?", "random_switch", pair=pair, seed=3)
 path = Path(tempfile.mkdtemp()) / "trace.jsonl"
 result.trace.save(path)
 

@@ -2,7 +2,7 @@
 
 import speculative
 
-problem = "Mia has 82 apples. She buys 6 boxes with 7 apples each. Then she gives 57 apples to Tom. How many apples does Mia have now?"
+problem = "x is a whole number and x * x + 4 * x = 357. Try from 7 on. What is x?"
 result = speculative.solve(problem, method="random_switch", big_share=0.3, unit="step", seed=1)
 
 for segment in result.trace.segments():

@@ -22,8 +22,17 @@ from PIL import Image
 from playwright.async_api import Page, async_playwright
 
 PROBLEM = (
-    "At first Lena has 296 shells. Lena loses 17 shells. Then Leo takes 48 shells. She sells 67 of the shells. "
-    "Then she gets 61 shells from Leo. Next she buys 5 boxes with 10 shells each. How many shells are there at the end?"
+    "A: Max has 37 shells.\n"
+    "B: Sara has 40 shells.\n"
+    "C: Max gets half of the shells of Sara.\n"
+    "D: Max buys 6 boxes with 4 shells each.\n"
+    "E: Sara finds 2 bags of 8 shells.\n"
+    "F: Max sells 8 boxes with 8 shells each.\n"
+    "G: Sam takes 3 shells from Max.\n"
+    "H: Sara loses 4 coins.\n"
+    "I: Max is 33 years old.\n"
+    "J: Lena gives Sara 43 shells.\n"
+    "How many shells do Sara and Max have together at the end?"
 )
 WATCHED = {"name": "likelihood_verify", "typed": {}, "wrappers": []}
 OTHER = {"name": "big_only", "typed": {}, "wrappers": []}

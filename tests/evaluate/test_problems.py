@@ -1,8 +1,6 @@
 """The bundled problems, and the test for similar texts."""
 
-import json
 from collections import Counter
-from importlib.resources import files
 
 import pytest
 
@@ -37,15 +35,6 @@ def test_a_limit_below_ten_takes_levels_far_from_each_other():
 def test_a_larger_comparison_holds_the_smaller_one():
     assert {problem.id for problem in spread(problems(), 30)} < {problem.id for problem in spread(problems(), 120)}
     assert spread(problems(), None) == spread(problems(), 1000) == list(problems())
-
-
-@pytest.mark.parametrize("limit", [10, 50, 100])
-def test_few_problems_are_of_all_families(limit):
-    path = files("speculative").joinpath("bundled", "problems.jsonl")
-    families = {row["id"]: row["family"] for row in map(json.loads, path.read_text().splitlines())}
-    count = Counter(families[problem.id] for problem in spread(problems(), limit))
-    assert count.keys() == set(families.values())
-    assert max(count.values()) - min(count.values()) <= limit / 10
 
 
 @pytest.mark.parametrize("task", FOLDERS)

@@ -23,7 +23,6 @@ DEFAULT_TASK: BundledTask = "tunnel"
 FOLDERS: dict[BundledTask, tuple[str, ...]] = {"tunnel": ("bundled",), "stories": ("bundled", "stories")}
 """The folder of each task's problem files."""
 SIZE = 500
-FAMILIES = 6
 REINSTALL = "install speculative-reasoning again"
 
 KNOWN_WORDS = 0.9
@@ -92,11 +91,7 @@ def chosen(
 
 
 def spread(problems: Sequence[TaskProblem], limit: int | None) -> list[TaskProblem]:
-    """Returns `limit` problems spread evenly over the levels.
-
-    Where a level has fewer than six of them, each level begins three problems further than the level before: so few bundled problems
-    are of all six families, which stand in turn. Raises `UsageError`.
-    """
+    """Returns `limit` problems spread evenly over the levels. Raises `UsageError`."""
     if limit is None or limit >= len(problems):
         return list(problems)
     if limit < 1:
@@ -107,12 +102,7 @@ def spread(problems: Sequence[TaskProblem], limit: int | None) -> list[TaskProbl
     levels = sorted(by_level, key=lambda level: (isinstance(level, str), level))
     each, rest = divmod(limit, len(levels))
     one_more = {levels[place * len(levels) // rest] for place in range(rest)}
-    found: list[TaskProblem] = []
-    for place, level in enumerate(levels):
-        own = by_level[level]
-        begin = 3 * place % len(own) if each < FAMILIES else 0
-        found += [*own[begin:], *own[:begin]][: each + (level in one_more)]
-    return found
+    return [problem for level in levels for problem in by_level[level][: each + (level in one_more)]]
 
 
 def find(text: str) -> TaskProblem | None:

@@ -87,7 +87,7 @@ def _task(name: str, about: str, dataset: str, **more: Any) -> Task:
 
 ALL = (
     Task("tunnel", "the bundled problems: 500 of six families, with whole numbers", "integer", None),
-    Task("stories", "500 bundled short stories with whole numbers", "integer", None),
+    Task("stories", "500 short stories with whole numbers, on which the bundled pair was not trained", "integer", None),
     _task("aime24", "AIME 2024, 30 problems", "Maxwell-Jia/AIME_2024"),
     _task("aime24_figures", "AIME 2024 with its figures as code", "simplescaling/aime24_figures"),
     _task("aime24_nofigures", "AIME 2024 without figures", "simplescaling/aime24_nofigures"),
