@@ -11,7 +11,7 @@ from speculative.viewer.examples import CONTEST
 
 SHOWN = re.compile(
     r"(?:\bask |\b(?:a?solve|stream|run|Problem\.of)\(\s*|\bproblem = |\"role\": \"user\", \"content\": |\"(?:question|problem)\": )"
-    r"\"(?P<given>(?-i:[A-Z])[^\"…]+)\""
+    r"\"(?P<given>(?-i:[A-Z]|x is)[^\"…]+)\""
     r"|[\"`](?P<asked>[^\"`…]*\bhow many\b[^\"`…]*\?)[\"`]",
     re.IGNORECASE,
 )
