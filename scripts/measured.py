@@ -55,7 +55,8 @@ def main() -> None:
     if given.figures:
         found = measure_table(table.command, summarize(Run(given.figures).samples))
         speeds = {one.method: one.speed for one in table.methods}
-        methods = tuple(structs.replace(one, speed=speeds.get(one.method)) for one in found.methods)
+        last = {one.method: one for one in found.methods}  # of several rows of one method
+        methods = tuple(structs.replace(one, speed=speeds.get(one.method)) for one in last.values())
         table = structs.replace(found, methods=methods, concurrency=table.concurrency)
     TABLE.write_bytes(msgspec.json.format(msgspec.json.encode(table), indent=1) + b"\n")
 

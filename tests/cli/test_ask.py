@@ -64,9 +64,11 @@ def test_the_same_seed_gives_the_same_chain(cli):
 
 
 def test_the_default_problem_is_a_bundled_one(cli):
-    asked = [cli("ask", "--seed", seed).out for seed in (1, 1, 2)]
+    asked = [json.loads(cli("ask", "--seed", seed, "--json").out)["trace"]["events"][0]["problem"]["messages"] for seed in (1, 1, 2)]
     assert asked[0] == asked[1] != asked[2]
-    assert any(asked[0].startswith(stated.problem) for stated in problems())
+    assert asked[0][-1]["content"] in [stated.problem for stated in problems()]
+    shown = cli("ask", "--seed", 1).out
+    assert shown.startswith(asked[0][-1]["content"])
 
 
 @pytest.mark.slow
