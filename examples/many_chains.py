@@ -4,7 +4,7 @@ import asyncio
 
 from speculative import Pair, asolve
 
-PROBLEM = "Ben has 12 stamps. He buys 3 packs with 9 stamps each. How many stamps does Ben have now?"
+PROBLEM = "x is a whole number and x * x + 4 * x = 357. Try from 7 on. What is x?"
 
 
 async def main() -> None:

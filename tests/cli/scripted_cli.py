@@ -12,7 +12,12 @@ from speculative import pair
 from speculative.cli import main
 from speculative.testing import ScriptedEngine
 
-STORY = "Mia has 131 beads. Later she gets 43 beads from Nora. How many beads are there at the end?"
+STORY = """p is 49 and q is 53. Do this 5 times:
+A: Add 17 to q.
+B: If p is even, multiply q by 4.
+C: If q is even, add 8 to p, else add 9 to q.
+What is q at the end?"""
+"""A bundled problem with the answer 174, so that no warning is printed. The scripted models tell a story of their own."""
 THOUGHT = "Mia starts with 131 beads.\n\nShe gets 43, so 131 + 43 = 174.\n\nThat is the end of it."
 SCRIPT = THOUGHT + "</think>\n\nThe answer is \\boxed{174}."
 

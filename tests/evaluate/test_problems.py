@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from speculative.evaluate.problems import FOLDERS, SETS, chosen, find, is_similar, problems, spread
+from speculative.evaluate.problems import SETS, chosen, find, is_similar, problems, spread
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -37,9 +37,12 @@ def test_a_larger_comparison_holds_the_smaller_one():
     assert spread(problems(), None) == spread(problems(), 1000) == list(problems())
 
 
-@pytest.mark.parametrize("task", FOLDERS)
-def test_all_bundled_problems_are_similar(task):
-    assert all(is_similar(problem.problem) for name in SETS for problem in problems(name, task))
+def test_the_problems_that_the_pair_was_trained_for_are_similar():
+    assert all(is_similar(problem.problem) for name in SETS for problem in problems(name))
+
+
+def test_the_short_stories_are_not_for_the_pair_solves_none():
+    assert not any(is_similar(problem.problem) for name in SETS for problem in problems(name, "stories"))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,7 @@ def test_all_bundled_problems_are_similar(task):
         "Mia has 131 beads.",
         "Solve x^2 = 2 for x.",
         "What is 17 * 23?",
+        "Mia has 82 apples. She buys 6 boxes with 7 apples each. How many apples does Mia have now?",
         "There are 3 red dragons beyond the misty mountains near Bergen; how many dragons?",
         "Mia has 3 beads. How many beads does Mia have? Prove it.",
     ],
@@ -61,7 +65,7 @@ def test_other_texts_are_not(text):
 def test_a_new_problem_in_their_words_is():
     assert is_similar("A: Tom has 12 coins.\nB: Tom gives 5 coins to Eva.\nHow many coins does Tom have at the end?")
     assert is_similar("For k: k = 3 * 8.\nWhat is k?")
-    assert is_similar("Tom has 12 coins. He gives 5 coins to Eva. Then he finds 9 coins. How many coins does Tom have now?")
+    assert is_similar("x is a whole number and x * x + 2 * x = 35. Try from 2 on. What is x?")
 
 
 def test_find_knows_a_bundled_problem_by_its_text():

@@ -36,8 +36,8 @@ STDIN = "\0-"
 """The replacement of a lone `-`, which the parser would take for a flag; no argument can hold a NUL."""
 
 FOREIGN = (
-    "the bundled pair solves only problems in the form and the words of its own, which tell numbers and then ask "
-    "`How many … ?` or `What is … ?` (docs/data-card.md; `speculative problems` lists them); name real models with --big and --small"
+    "the bundled pair solves only problems in the form and the words of its own (docs/data-card.md; `speculative problems` lists them), "
+    "so this answer means nothing; name real models with --big and --small"
 )
 
 EASY = (2, 3)

@@ -57,7 +57,7 @@ def compare(
     set: Annotated[problems.Set, Parameter(help="benchmark, or tuning for the choice of settings", group=WORK)] = "benchmark",
     task: Annotated[
         problems.BundledTask,
-        Parameter(help="tunnel, or stories for short stories", group=WORK),
+        Parameter(help="tunnel, or stories: short stories, of which the bundled pair solves none", group=WORK),
     ] = problems.DEFAULT_TASK,
     prices: PriceFlags = DEFAULT_PRICES,
     control: ControlFlags = DEFAULT_CONTROLS,

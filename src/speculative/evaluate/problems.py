@@ -114,15 +114,16 @@ def find(text: str) -> TaskProblem | None:
 def is_similar(text: str) -> bool:
     """Returns True if the bundled pair may solve a text.
 
-    Such a text tells a number, then asks `How many … ?` or `What is … ?`, and shares nine of ten words with the bundled problems.
+    Such a text tells a number, then asks `What is … ?`, or `How many … ?` in a line of its own, and shares nine of ten words
+    with the problems of the task `tunnel`.
     """
     words = re.findall(r"[^\W\d_]+", text.lower())
-    asks = re.search(r"\d.*[.\n].*\b(?:how many|what is)\b[^.?!]*\?\s*$", text.lower(), re.DOTALL)
+    asks = re.search(r"\d.*(?:\n(?:how many|what is)|\. what is)\b[^.?!]*\?\s*$", text.lower(), re.DOTALL)
     known = sum(word in _known_words() for word in words)
     return bool(asks and known >= KNOWN_WORDS * len(words))
 
 
 @cache
 def _known_words() -> frozenset[str]:
-    texts = (problem.problem for task in FOLDERS for name in SETS for problem in problems(name, task))
+    texts = (problem.problem for name in SETS for problem in problems(name))
     return frozenset(word for text in texts for word in re.findall(r"[a-z]+", text.lower()))

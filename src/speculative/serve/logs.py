@@ -18,7 +18,7 @@ GREETING = """Speculative Reasoning serves at {url} (its pages: {root}/docs; Ctr
   curl {url}/chat/completions -H 'Content-Type: application/json'{key} \\
     -d '{{"model": "speculative", "messages": [{{"role": "user", "content": "{problem}"}}]}}'
 """
-PROBLEM = "Mia has 40 nuts. She gives 8 nuts to Tom. How many nuts does Mia have now?"
+PROBLEM = "x is a whole number and x * x + 4 * x = 357. Try from 7 on. What is x?"
 """A problem that the bundled pair can read."""
 
 
