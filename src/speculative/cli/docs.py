@@ -32,8 +32,8 @@ An error is one line on standard error. Exit codes: 0 success, 1 failure (of an 
 second Ctrl-C ends the command at once. Without a terminal there are no control codes, and labels instead of colours name the
 authors; `NO_COLOR` does the same at a terminal.
 
-The bundled pair solves texts like the bundled problems: numbers, then a question `How many … ?` or `What is … ?`, and nine of ten words
-that occur in them. Other problems get a warning.
+The bundled pair solves texts like the problems of the task `tunnel`: numbers, then `What is … ?`, or `How many … ?` in a line of its
+own, and nine of ten words that occur in them. Other problems get a warning.
 """
 COMPARISON = """
 ## Schema of `compare --json` and `eval --json`
