@@ -50,6 +50,12 @@ def test_accuracy_is_the_part_of_right_answers(cli):
     assert row["accuracy"] == sum(stated.answer == "174" for stated in problems(task="stories")) / 500 > 0
 
 
+def test_a_task_that_the_bundled_pair_does_not_know_is_told(cli):
+    command = ("compare", "--methods", "big_only", "--limit", 1, "--json")
+    assert "was not trained on the task stories" in cli(*command, "--task", "stories").err
+    assert "was not trained" not in cli(*command).err
+
+
 def test_methods_carry_parameters_and_wrappers(cli):
     spec = "random_switch(big_share=0.2, unit=step),vote(ballots=2)*small_only"
     switch, vote = rows_of(cli("compare", "--methods", spec, "--limit", 2, "--json"))

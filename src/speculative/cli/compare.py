@@ -57,7 +57,7 @@ def compare(
     set: Annotated[problems.Set, Parameter(help="benchmark, or tuning for the choice of settings", group=WORK)] = "benchmark",
     task: Annotated[
         problems.BundledTask,
-        Parameter(help="tunnel, or stories: short stories, of which the bundled pair solves none", group=WORK),
+        Parameter(help="tunnel, or stories, which the bundled pair does not know", group=WORK),
     ] = problems.DEFAULT_TASK,
     prices: PriceFlags = DEFAULT_PRICES,
     control: ControlFlags = DEFAULT_CONTROLS,
@@ -75,6 +75,10 @@ def compare(
     rivals, available = parse_methods(methods), problems.problems(set, task)
     hardware.load()
     engines = engines.for_methods([rival.method for rival in rivals])
+    if engines.bundled and task != problems.DEFAULT_TASK:
+        warn(
+            f"the bundled pair was not trained on the task {task} and solves almost nothing of it; name real models with --big and --small"
+        )
     if limit > len(available):
         warn(f"--limit {limit}: the set {set} has {len(available)} problems; all of them are used")
     chosen, price_list, problem = problems.spread(available, limit), prices.load(engines), settings.problem("each bundled problem")

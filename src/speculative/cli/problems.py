@@ -19,7 +19,7 @@ def problems(
     limit: Annotated[int | None, Parameter(name=("--limit", "--n"), converter=parse_count, help="limit of their number")] = None,
     seed: Annotated[int | None, Parameter(converter=parse_int, help="seed of a random order")] = None,
     set: Annotated[Set, Parameter(help="benchmark for comparing methods, tuning for choosing settings")] = "benchmark",
-    task: Annotated[BundledTask, Parameter(help="tunnel, or stories: short stories, of which the bundled pair solves none")] = DEFAULT_TASK,
+    task: Annotated[BundledTask, Parameter(help="tunnel, or stories, which the bundled pair does not know")] = DEFAULT_TASK,
     json: Annotated[bool, Parameter(help="print a JSON list of objects", negative=(), show_default=False)] = False,
 ) -> int:
     """List the bundled problems: id, problem, answer, level."""
