@@ -41,7 +41,7 @@ def test_tables_and_figures_are_written_beside_it(cli, folder, tmp_path):
     assert (tmp_path / "a.csv").read_text().count("\n") == 7
     assert (tmp_path / "a.parquet").read_bytes().startswith(b"PAR1")
     names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert {"stories-big-tokens.svg", "stories-big-tokens.png", "stories-seconds.svg", "stories-flops.png"} <= names
+    assert {"tunnel-big-tokens.svg", "tunnel-big-tokens.png", "tunnel-seconds.svg", "tunnel-flops.png"} <= names
 
 
 def test_a_price_file_is_used(cli, folder, tmp_path):

@@ -355,8 +355,8 @@ def test_a_strict_bound_is_looked_for_among_settings_with_more_of_big(tmp_path: 
     right = {name: _right(some, name) for name in ("big_only", "small_only")}
     hard = [one for one in some if one.id in right["big_only"] - right["small_only"]][:6]
     choice = chosen(tmp_path, "entropy_switch", some=hard, target="accuracy within 0 points of big_only")
-    shares = [one.candidate.percentiles["threshold"] for one in choice.candidates]
-    assert min(shares) < 15  # of the scores are below: big gets nine of ten steps
+    assert any(one.figures.difference < 0 for one in choice.candidates)  # some do not keep the bound
+    assert max(one.figures.share_kept for one in choice.candidates) > 0.5  # so settings with more of big were run
     assert choice.best.figures.accuracy == max(one.figures.accuracy for one in choice.candidates)
 
 

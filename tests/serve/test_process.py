@@ -93,14 +93,14 @@ def test_sigterm_stops_the_service_while_a_model_server_is_silent(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mode", "method"), [("random_switch", "random_switch"), ("spec_reason", "offload")])
-def test_splitreasons_script(tmp_path, mode, method):
+@pytest.mark.parametrize(("mode", "method", "small"), [("random_switch", "random_switch", "small"), ("spec_reason", "offload", "asking")])
+def test_splitreasons_script(tmp_path, mode, method, small):
     """Started and stopped as its own client does it."""
     flags = [
         "--big_model=bundled:big",
         "--big_model_port=8000",
         "--big_model_gpus=0,1",
-        "--small_model=bundled:small",
+        f"--small_model=bundled:{small}",
         "--small_model_port=8001",
     ]
     flags += [

@@ -107,8 +107,8 @@ def _add_generation_routes(router: APIRouter, state: ServiceState, prefix: str) 
         return await ChainReply(state, request, ResponsesWriter(state.reader.responses(body), body)).respond()
 
     described = (
-        ("chat/completions", chat_completions, describe_post(schemas.ChatRequest, replies.ChatCompletion, replies.Chunk)),
-        ("completions", completions, describe_post(schemas.CompletionRequest, replies.TextCompletion, replies.Chunk)),
+        ("chat/completions", chat_completions, describe_post(schemas.ChatRequest, replies.ChatCompletion, replies.Chunk, last="[DONE]")),
+        ("completions", completions, describe_post(schemas.CompletionRequest, replies.TextCompletion, replies.Chunk, last="[DONE]")),
         ("responses", responses, describe_post(schemas.ResponsesRequest, replies.ResponsesReply, replies.ResponsesEvent)),
     )
     for path, endpoint, description in described:

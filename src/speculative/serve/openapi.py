@@ -43,14 +43,16 @@ def error_replies(*statuses: int, reply: type[Any] = ErrorReply) -> dict[int | s
     return {status: describe_json(reply, ERRORS[status]) for status in statuses}
 
 
-def describe_post(body: type[BaseModel], reply: type[Any], event: type[Any] | None = None, error: type[Any] = ErrorReply) -> dict[str, Any]:
-    """Describes a route that reads a JSON body. With `event` it may stream."""
+def describe_post(
+    body: type[BaseModel], reply: type[Any], event: type[Any] | None = None, *, last: str = "", error: type[Any] = ErrorReply
+) -> dict[str, Any]:
+    """Describes a route that reads a JSON body. With `event` it may stream; `last` is the data of a last event that is no JSON."""
     whole = describe_json(reply, "The whole reply, or with `stream: true` server-sent events." if event else "The reply.")
     if event:
         # OpenAPI 3.2: the schema of a stream is that of all its items; an item is a server-sent event with its fields.
         data = {"type": "array", "description": f"events whose data is a {event.__name__} each"}
         content = {"type": "string", "contentMediaType": "application/json", "contentSchema": _reference(event)}
-        item = {"type": "object", "properties": {"data": content}}
+        item = {"type": "object", "properties": {"data": {"anyOf": [{"const": last}, content]} if last else content}}
         whole["content"]["text/event-stream"] = {"schema": data, "itemSchema": item}
     return {
         "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _reference(body)}}}},
