@@ -46,7 +46,10 @@ def error_replies(*statuses: int, reply: type[Any] = ErrorReply) -> dict[int | s
 def describe_post(
     body: type[BaseModel], reply: type[Any], event: type[Any] | None = None, *, last: str = "", error: type[Any] = ErrorReply
 ) -> dict[str, Any]:
-    """Describes a route that reads a JSON body. With `event` it may stream; `last` is the data of a last event that is no JSON."""
+    """Describes a route that reads a JSON body.
+
+    With `event` it may stream. `last` is the data of the last event, where those are other than JSON.
+    """
     whole = describe_json(reply, "The whole reply, or with `stream: true` server-sent events." if event else "The reply.")
     if event:
         # OpenAPI 3.2: the schema of a stream is that of all its items; an item is a server-sent event with its fields.
