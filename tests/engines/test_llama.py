@@ -351,8 +351,8 @@ def test_the_commands_run_on_its_servers(llamas, tmp_path, capsys, monkeypatch):
 
 
 async def test_final_answers_are_those_of_the_bundled_pair(llama_pair, local):
-    """At temperature 0, on 30 problems; those that differ are listed (ties in the last bit can fall either way)."""
-    problems = PROBLEMS[::17][:30]
+    """At temperature 0, on ten problems; those that differ are listed (ties in the last bit can fall either way)."""
+    problems = PROBLEMS[:10]
     async for method, differ, _ in final_answers(problems, llama_pair, local):
         print(f"{method}: {len(problems) - len(differ)} of {len(problems)} the same; {differ}")
         assert len(differ) <= 1, differ
