@@ -143,6 +143,15 @@ async def test_rows_that_are_no_numbers_make_the_answer_a_400_and_the_echo_is_ta
         assert paths(server)[2:] == [FLAT]
 
 
+async def test_a_call_for_the_first_token_is_counted_where_the_rows_are_refused():
+    async with rig(scale_out=True, in_cache=8) as (engine, server):
+        await score(engine)  # the blocks of the cache are known now
+        server.faults.append(Fault("status", status=400, said="Out of range float values are not JSON compliant"))
+        found, stats = await score(engine)
+        assert found == pytest.approx(WANTED)
+        assert stats.produced_tokens == 1  # by the call for the first token; the echo wrote none
+
+
 async def test_a_server_that_does_not_open_the_endpoint_is_asked_once():
     async with rig() as (engine, server):
         for _ in range(2):

@@ -151,7 +151,7 @@ async def test_a_key_finds_only_its_own_prefixes_in_the_cache(pair):
 
 async def test_a_server_ends_a_text_that_repeats_itself(pair):
     engine = pair["small"]
-    ((found,),) = await engine.complete([engine.tokenizer.encode("}." * 24)], Decoding(1200), key="loop", stats=CallStats())
+    ((found,),) = await engine.complete([engine.tokenizer.encode("x is 5, y is 5. " * 16)], Decoding(1200), key="loop", stats=CallStats())
     assert found.finish == "loop"
     assert len(found.ids) < 1200
     times, ids = REPEATED["min_count"], list(found.ids)

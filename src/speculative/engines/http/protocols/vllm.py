@@ -213,7 +213,7 @@ class VllmProtocol(ServerProtocol):
             if early:
                 early.cancel()
         if answer is None:
-            return ScoreResult(Scores())
+            return ScoreResult(Scores(), sum(first.cached for first in firsts), sum(first.produced for first in firsts))
         size = len(continuation)
         rows = [*[None] * size, *(answer.prompt_logprobs or [])][-size:]
         values = [row[str(number)].logprob if row and str(number) in row else None for row, number in zip(rows, continuation, strict=True)]
