@@ -41,7 +41,7 @@ METHODS = [
 ]
 SEVERAL = ("best_step", "logprob_subselect", "whole_draft")
 """Methods that ask for several completions in one call: a server counts each of them as a request with a prompt of its own."""
-CUTS = ("auto", "mentor")
+CUTS = ("auto", "lookahead", "mentor")
 """Methods that cancel a call: the tokens that arrive beyond the cut hang on the server's chunks, and some are never sent. The server may
 not count such a request, nor its prompt; it counts no more of them than the usage."""
 TIMED = ("lookahead",)
