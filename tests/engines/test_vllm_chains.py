@@ -135,7 +135,7 @@ class Turns(Method):
 async def test_in_a_long_chain_only_what_is_new_is_computed(endless, servers):
     """Every call goes on from the last one of the same model: all whole blocks of that come from the cache."""
     before = counts(servers)
-    problem = Problem.of(PROBLEMS[1]["problem"], sampling=WILD, max_tokens=4000, max_seconds=300, seed=2)
+    problem = Problem.of(PROBLEMS[1]["problem"], sampling=WILD, max_tokens=4000, max_seconds=300, seed=3)
     result = await run(problem, Turns(answer_by="small"), endless)
     calls = [event for event in result.trace if isinstance(event, Wrote)]
     assert [len(event.proposal.completion.ids) for event in calls] == [128] * 12
